@@ -1,0 +1,1 @@
+"""The backend of products that sell AI images and videos for prepaid credits."""

@@ -1,0 +1,1 @@
+"""Use cases in the customer's words: pure functions of a transaction, and the awaiting of their outcome."""

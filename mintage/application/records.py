@@ -1,0 +1,45 @@
+"""What is stored beside the log, in the same database transaction, because it must never be in an event."""
+
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+import msgspec
+
+Purpose: TypeAlias = Literal["verification", "password_reset"]
+
+
+class PasswordSet(msgspec.Struct, frozen=True):
+    """``password_hash`` is a whole argon2id string with its parameters and salt."""
+
+    user_id: str
+    password_hash: str
+
+
+class CodeIssued(msgspec.Struct, frozen=True):
+    """A mailed code; ``code_hash`` is keyed. It ends every older code of the same address and purpose."""
+
+    code_id: str
+    email: str
+    purpose: Purpose
+    code_hash: str
+    issued_at: datetime
+    expires_at: datetime
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """The first reply to a request that moved or held credits, kept under the caller's ``Idempotency-Key``.
+
+    ``digest`` is the hash of the request's body. A generation that was not ready when it was first answered is
+    kept as its ``task_id`` with no body yet: its repeat reports the task as it is then.
+    """
+
+    user_id: str
+    path: str
+    key: str
+    digest: bytes
+    created_at: datetime
+    body: bytes | None = None
+    task_id: str | None = None
+
+
+Record: TypeAlias = PasswordSet | CodeIssued | Receipt

@@ -1,0 +1,1 @@
+"""The credit account: lots come in, are held, spent, returned, expired."""

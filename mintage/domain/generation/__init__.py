@@ -1,0 +1,1 @@
+"""The generation task: asked for, attempted, ended once."""

@@ -1,0 +1,1 @@
+"""An order for credits: paid at most once, for the amount asked."""

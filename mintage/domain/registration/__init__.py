@@ -1,0 +1,1 @@
+"""The person: registered once, verified once, erased once."""

@@ -1,0 +1,1 @@
+"""The work: one output of a task, owned by a person."""

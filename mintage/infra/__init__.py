@@ -1,0 +1,1 @@
+"""Adapters: the only package that touches the outside."""

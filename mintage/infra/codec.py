@@ -1,0 +1,89 @@
+"""Events to bytes and back: JSON that an auditor can read, under tags that outlive every rename."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec.structs import replace
+
+from mintage.domain.catalogue import TAGS, AnyEvent
+from mintage.domain.recorded import Recorded
+from mintage.infra.vault import PREFIX, place_of, seal, unseal
+
+ERASED: Final = "[erased]"
+"""What a personal field reads as once the person's key is gone."""
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+UPCASTERS: Final[dict[str, Upcaster]] = {}
+"""From a retired tag to the function that makes its data that of a newer tag (perhaps itself retired)."""
+
+
+class Envelope(msgspec.Struct, frozen=True, gc=False):
+    at: datetime
+    actor: str
+    command: str
+    data: AnyEvent
+
+
+_encoder = msgspec.json.Encoder()
+_decode = msgspec.json.Decoder(Envelope).decode
+
+
+def owner_of(entry: Recorded) -> str | None:
+    """The person whose key seals an event, None if it holds nothing personal."""
+    event = entry.event
+    return getattr(event, "user_id") if event.PERSONAL else None  # noqa: B009 -- every such event has it
+
+
+def encode(entry: Recorded, key: AESGCM | None = None) -> bytes:
+    """An event as stored; ``key`` is its owner's, needed only where something personal is to be sealed."""
+    event = entry.event
+    if event.PERSONAL:
+        assert key is not None, entry.stream
+        event = replace(
+            event,
+            **{
+                field: seal(key, clear, place_of(entry.stream, entry.version, field))
+                for field in event.PERSONAL
+                if (clear := getattr(event, field)) is not None
+            },
+        )
+    return _encoder.encode(Envelope(entry.at, entry.actor, entry.command_id, event))
+
+
+def decode(
+    position: int,
+    stream: str,
+    version: int,
+    topic: str,
+    state: bytes,
+    upcasters: Mapping[str, Upcaster] = UPCASTERS,
+) -> Recorded:
+    """An event as stored, its personal fields still sealed. Raises ``msgspec.ValidationError`` if it is damaged."""
+    envelope = _upcast(state, upcasters) if topic in upcasters else _decode(state)
+    return Recorded(position, stream, version, envelope.at, envelope.actor, envelope.command, envelope.data)
+
+
+def opened(entry: Recorded, key: AESGCM | None) -> Recorded:
+    """The same event with its personal fields readable, or ``[erased]`` if the key is gone."""
+    clear: dict[str, str] = {}
+    for field in entry.event.PERSONAL:
+        sealed = getattr(entry.event, field)
+        if isinstance(sealed, str) and sealed.startswith(PREFIX):
+            place = place_of(entry.stream, entry.version, field)
+            clear[field] = ERASED if key is None else unseal(key, sealed, place)
+    return replace(entry, event=replace(entry.event, **clear)) if clear else entry
+
+
+def tag_of(entry: Recorded) -> str:
+    return TAGS[type(entry.event)]
+
+
+def _upcast(state: bytes, upcasters: Mapping[str, Upcaster]) -> Envelope:
+    raw = msgspec.json.decode(state)
+    data = raw["data"]
+    while (upcaster := upcasters.get(data["type"])) is not None:
+        data = upcaster(data)
+    return msgspec.convert({**raw, "data": data}, Envelope)

@@ -1,0 +1,76 @@
+"""Followed read models trail the log: each portion of events is applied once, with its checkpoint, or not at all."""
+
+import asyncio
+import logging
+from hashlib import sha256
+from typing import Any, Final
+
+import psycopg
+
+from mintage.infra.database import GONE, connect_sync
+from mintage.infra.log_reader import PORTION, head, open_personal, portions
+from mintage.infra.vault import Vault
+from mintage.projections.sql import ReadModel
+
+_log = logging.getLogger(__name__)
+
+IDLE_S: Final = 1.0
+
+
+def follower_lock(model: ReadModel) -> int:
+    """The advisory lock under which a followed read model is written."""
+    return int.from_bytes(sha256(f"follower {model.name}".encode()).digest()[:8], signed=True)
+
+
+def follow_once(connection: psycopg.Connection[Any], vault: Vault, model: ReadModel) -> int:
+    """Apply the next portion of events after the checkpoint; returns how many there were."""
+    with connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(%s)", (follower_lock(model),))
+        row = connection.execute("select position from checkpoints where name = %s", (model.name,)).fetchone()
+        after = int(row[0]) if row else 0
+        end = min(head(connection), after + PORTION)
+        for entries in portions(connection, after=after, upto=end):
+            wanted = [entry for entry in entries if type(entry.event) in model.events]
+            for statement in model.statements(open_personal(connection, vault, wanted)):
+                connection.execute(statement.sql, statement.params)
+        if end > after:
+            connection.execute(
+                "insert into checkpoints (name, position) values (%s, %s) "
+                "on conflict (name) do update set position = excluded.position",
+                (model.name, end),
+            )
+    return end - after
+
+
+class Follower:
+    """Keeps one followed read model close behind the log until it is cancelled."""
+
+    def __init__(self, conninfo: str, vault: Vault, model: ReadModel) -> None:
+        self._conninfo = conninfo
+        self._vault = vault
+        self._model = model
+        self._connection: psycopg.Connection[Any] | None = None
+
+    async def run(self) -> None:
+        try:
+            while True:
+                try:
+                    caught_up = await asyncio.to_thread(self._step) < PORTION
+                except GONE as error:
+                    _log.warning("read model %s cannot follow: %s", self._model.name, error)
+                    self._close()
+                    caught_up = True
+                if caught_up:
+                    await asyncio.sleep(IDLE_S)
+        finally:
+            self._close()
+
+    def _step(self) -> int:
+        if self._connection is None:
+            self._connection = connect_sync(self._conninfo)
+        return follow_once(self._connection, self._vault, self._model)
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

@@ -1,0 +1,48 @@
+"""Reads the log in order, in portions, with its personal fields opened where that is asked for."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import psycopg
+
+from mintage.domain.recorded import Recorded
+from mintage.infra.codec import decode, opened, owner_of
+from mintage.infra.vault import Vault
+
+PORTION: Final = 2_000
+
+_READ: Final = """
+select notification_id, originator_id, originator_version, topic, state from stored_events
+where notification_id > %s and notification_id <= %s order by notification_id limit %s"""
+_KEYS: Final = "select user_id::text, wrapped_key from person_keys where user_id = any(%s::uuid[])"
+
+
+def head(connection: psycopg.Connection[Any]) -> int:
+    """The position of the newest event, 0 for an empty log."""
+    row = connection.execute("select coalesce(max(notification_id), 0) from stored_events").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def portions(
+    connection: psycopg.Connection[Any], *, after: int, upto: int, size: int = PORTION
+) -> Iterator[list[Recorded]]:
+    """Every event after one position up to another, sealed as it lies; memory stays flat however long the log is."""
+    while after < upto:
+        with connection.cursor(binary=True) as cursor:
+            rows = cursor.execute(_READ, (after, upto, size)).fetchall()
+        if not rows:
+            return
+        entries = [decode(*row) for row in rows]
+        after = entries[-1].position
+        yield entries
+
+
+def open_personal(connection: psycopg.Connection[Any], vault: Vault, entries: Sequence[Recorded]) -> list[Recorded]:
+    """The same events with personal fields readable; those of erased persons read ``[erased]``."""
+    owners = {owner for entry in entries if (owner := owner_of(entry)) is not None}
+    if not owners:
+        return list(entries)
+    rows = connection.execute(_KEYS, (list(owners),)).fetchall()
+    keys = {user_id: vault.unwrap(user_id, wrapped) for user_id, wrapped in rows}
+    return [opened(entry, keys.get(owner)) if (owner := owner_of(entry)) else entry for entry in entries]

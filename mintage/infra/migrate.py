@@ -1,0 +1,102 @@
+"""Brings a database to this program's schema: numbered SQL for the log, the read models by their own definition.
+
+A read model whose definition changed is dropped and filled again from the log.
+"""
+
+from hashlib import sha256
+from importlib import resources
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from mintage.infra.database import connect_sync
+from mintage.infra.log_reader import head
+from mintage.infra.postgres_store import LOG_LOCK
+from mintage.infra.rebuild import fill
+from mintage.infra.vault import Vault
+from mintage.projections import DOCUMENT_VIEWS, DROP_DOCUMENT_VIEWS, FOLLOWED, READ_MODELS
+
+_BOOK = """
+create table if not exists schema_migrations (
+    name text primary key, digest text not null, applied_at timestamptz not null default now()
+)"""
+
+
+def migrate(conninfo: str, vault: Vault) -> list[str]:
+    """Apply what is missing, all of it or nothing; several processes may start at once. Returns what was applied."""
+    with connect_sync(conninfo) as connection, connection.transaction():
+        connection.execute("set local lock_timeout = '60s'")
+        connection.execute("set local statement_timeout = 0")
+        connection.execute("select pg_advisory_xact_lock(%s)", (LOG_LOCK,))
+        connection.execute(_BOOK)
+        applied = [*_log(connection), *_read_models(connection, vault)]
+        if applied:
+            connection.execute(DROP_DOCUMENT_VIEWS)
+            connection.execute(DOCUMENT_VIEWS)
+        return applied
+
+
+def is_migrated(connection: psycopg.Connection[Any]) -> bool:
+    """Whether this database has everything this program needs."""
+    row = connection.execute("select to_regclass('schema_migrations') is not null").fetchone()
+    if row is None or not row[0]:
+        return False
+    done = _done(connection)
+    wanted = {**{name: _digest(sql) for name, sql in _scripts()}, **_read_model_digests()}
+    return all(done.get(name) == digest for name, digest in wanted.items())
+
+
+def _scripts() -> list[tuple[str, str]]:
+    folder = resources.files("mintage.infra") / "migrations"
+    files = sorted((item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda item: item.name)
+    return [(item.name, item.read_text(encoding="utf-8")) for item in files]
+
+
+def _log(connection: psycopg.Connection[Any]) -> list[str]:
+    done = _done(connection)
+    applied = []
+    for name, sql in _scripts():
+        if name not in done:
+            connection.execute(sql)
+            _note(connection, name, _digest(sql))
+            applied.append(name)
+    return applied
+
+
+def _read_models(connection: psycopg.Connection[Any], vault: Vault) -> list[str]:
+    done = _done(connection)
+    changed = [name for name, digest in _read_model_digests().items() if done.get(name) != digest]
+    if changed:
+        connection.execute(DROP_DOCUMENT_VIEWS)
+    for name in changed:
+        model = READ_MODELS[name.removeprefix("read model ")]
+        for table in model.tables:
+            connection.execute(SQL("drop table if exists {}").format(Identifier(table)))
+        connection.execute(model.schema)
+        if model in FOLLOWED:
+            connection.execute("delete from checkpoints where name = %s", (model.name,))
+        else:
+            fill(connection, vault, model, head(connection))
+        _note(connection, name, _digest(model.schema))
+    return changed
+
+
+def _read_model_digests() -> dict[str, str]:
+    return {f"read model {model.name}": _digest(model.schema) for model in READ_MODELS.values()}
+
+
+def _done(connection: psycopg.Connection[Any]) -> dict[str, str]:
+    return dict(connection.execute("select name, digest from schema_migrations").fetchall())
+
+
+def _note(connection: psycopg.Connection[Any], name: str, digest: str) -> None:
+    connection.execute(
+        "insert into schema_migrations (name, digest) values (%s, %s) "
+        "on conflict (name) do update set digest = excluded.digest, applied_at = now()",
+        (name, digest),
+    )
+
+
+def _digest(sql: str) -> str:
+    return sha256(sql.encode()).hexdigest()

@@ -1,0 +1,267 @@
+"""The log in PostgreSQL: events, inline read models and records in one transaction, under one lock.
+
+The lock is an advisory one and not ``LOCK TABLE``, which a vacuum or analyze of the log would keep waiting (see
+docs/decisions). It is held to the commit, so that positions appear in order and without a gap.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+import psycopg
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from mintage.application.records import Receipt, Record
+from mintage.domain.catalogue import decider_of
+from mintage.domain.recorded import Recorded
+from mintage.domain.registration.events import PersonErased, PersonRegistered
+from mintage.infra import records as record_sql
+from mintage.infra.codec import decode, encode, owner_of, tag_of
+from mintage.infra.database import CHANNEL, GONE, connect
+from mintage.infra.store import TAIL_MAX, Breach, Loaded, Lost, Needs, Snapshot, Stale, Tail
+from mintage.infra.vault import Vault
+from mintage.projections.sql import ReadModel, Statement, Value, array
+
+LOG_LOCK: Final = 0x6D696E74616765
+"""The advisory lock that every appender of this database takes ("mintage" in ASCII)."""
+
+OPERATION_S: Final = 20.0
+KEYS_MAX: Final = 10_000
+EVENTS_AT_ONCE: Final = 10_000
+
+_BEGIN: Final = "begin"
+_TAKE: Final = f"select pg_advisory_xact_lock({LOG_LOCK})"
+_COLUMNS: Final = "notification_id, originator_id, originator_version, topic, state"
+_TAIL: Final = (
+    f"select {_COLUMNS} from stored_events where notification_id > %s order by notification_id limit {TAIL_MAX + 1}"
+)
+_NEWEST: Final = f"select {_COLUMNS} from stored_events order by notification_id desc limit 1"
+_APPEND: Final = """
+insert into stored_events (originator_id, originator_version, topic, state, notification_id, command_id)
+select * from unnest(%s::text[], %s::bigint[], %s::text[], %s::bytea[], %s::bigint[], %s::uuid[])"""
+_SNAPSHOTS: Final = """
+select stream, version, state from snapshots
+join unnest(%s::text[], %s::integer[]) as wanted (stream, shape) using (stream, shape)"""
+_STREAMS: Final = f"""
+select {_COLUMNS} from unnest(%s::text[], %s::bigint[]) as wanted (stream, after)
+cross join lateral (
+    select * from stored_events e where e.originator_id = wanted.stream and e.originator_version > wanted.after
+    order by e.originator_version limit {EVENTS_AT_ONCE}
+) as events"""
+_SNAP: Final = """
+insert into snapshots (stream, version, shape, state)
+select * from unnest(%s::text[], %s::bigint[], %s::integer[], %s::bytea[])
+on conflict (stream) do update set version = excluded.version, shape = excluded.shape, state = excluded.state"""
+_RECEIPTS: Final = """
+select r.user_id::text, r.path, r.key, r.digest, r.created_at, r.body, r.task_id::text from receipts r
+join unnest(%s::uuid[], %s::text[], %s::text[]) as wanted (user_id, path, key) using (user_id, path, key)"""
+_NUMBERS: Final = "select kind, last from numbers where kind = any(%s)"
+_STORED: Final = "select exists (select from stored_events where command_id = any(%s::uuid[]))"
+_KEYS: Final = "select user_id::text, wrapped_key from person_keys where user_id = any(%s::uuid[])"
+_NEW_KEYS: Final = "insert into person_keys (user_id, wrapped_key) select * from unnest(%s::uuid[], %s::bytea[])"
+_DROP_KEYS: Final = "delete from person_keys where user_id = any(%s::uuid[])"
+
+
+class PostgresStore:
+    """Implements ``Store``; ``inline`` are the read models written with every append."""
+
+    def __init__(self, conninfo: str, vault: Vault, inline: Sequence[ReadModel]) -> None:
+        self._conninfo = conninfo
+        self._vault = vault
+        self._inline = inline
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._keys: dict[str, AESGCM] = {}
+
+    async def lock(self, after: int) -> Tail:
+        async with self._talking() as connection:
+            async with connection.pipeline():
+                await connection.execute(_BEGIN)
+                await connection.execute(_TAKE)
+                cursor = await connection.execute(_TAIL, (after,))
+                rows = await cursor.fetchall()
+            if not rows:
+                return Tail(after)
+            if len(rows) <= TAIL_MAX:
+                entries = [decode(*row) for row in rows]
+                for entry in entries:
+                    if isinstance(entry.event, PersonErased):
+                        self._keys.pop(entry.event.user_id, None)
+                return Tail(entries[-1].position, entries, entries[-1].at)
+            newest = decode(*await _one(connection, _NEWEST))
+            self._keys.clear()
+            return Tail(newest.position, None, newest.at)
+
+    async def load(self, needs: Needs) -> Loaded:
+        loaded = Loaded(receipts=dict.fromkeys(needs.receipts), numbers=dict.fromkeys(needs.numbers, 0))
+        async with self._talking() as connection:
+            if needs.streams:
+                loaded.streams = await self._states(connection, needs.streams)
+            if needs.receipts:
+                for row in await _all(connection, _RECEIPTS, tuple(map(array, zip(*needs.receipts, strict=True)))):
+                    receipt = Receipt(*row)
+                    loaded.receipts[(receipt.user_id, receipt.path, receipt.key)] = receipt
+            if needs.numbers:
+                loaded.numbers.update(await _all(connection, _NUMBERS, (list(needs.numbers),)))
+        return loaded
+
+    async def stored(self, command_ids: Collection[str]) -> bool:
+        async with self._talking() as connection:
+            return bool((await _one(connection, _STORED, (list(command_ids),)))[0])
+
+    async def commit(
+        self, entries: Sequence[Recorded], records: Sequence[Record], snapshots: Iterable[Snapshot]
+    ) -> None:
+        async with self._talking() as connection:
+            try:
+                writes = await self._writes(connection, entries, records, snapshots)
+            except GONE:
+                raise
+            except Exception as error:
+                await connection.execute("rollback")
+                raise Breach(None, f"{type(error).__name__}: {error}") from error
+            cursor = connection.cursor()
+            async with connection.pipeline():
+                for write in writes:
+                    await cursor.execute(write.sql, write.params)
+                await cursor.execute(f"notify {CHANNEL}")
+                await cursor.execute("commit")
+            for entry in entries:
+                if isinstance(entry.event, PersonErased):
+                    self._keys.pop(entry.event.user_id, None)
+
+    async def unlock(self) -> None:
+        async with self._talking() as connection:
+            await connection.execute("rollback")
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    # -- writing
+
+    async def _writes(
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        entries: Sequence[Recorded],
+        records: Sequence[Record],
+        snapshots: Iterable[Snapshot],
+    ) -> list[Statement]:
+        writes = await self._key_changes(connection, entries)
+        if entries:
+            writes.append(self._append(entries))
+        kinds = {type(entry.event) for entry in entries}
+        for model in self._inline:
+            if not kinds.isdisjoint(model.events):
+                writes += model.statements(entries)
+        writes += record_sql.statements(records)
+        rows = [
+            (snapshot.stream, snapshot.version, decider_of(snapshot.stream).shape, msgspec.json.encode(snapshot.state))
+            for snapshot in snapshots
+        ]
+        if rows:
+            writes.append(Statement(_SNAP, tuple(map(array, zip(*rows, strict=True)))))
+        return writes
+
+    def _append(self, entries: Sequence[Recorded]) -> Statement:
+        rows: list[tuple[Value, ...]] = []
+        previous = None
+        for entry in entries:
+            owner = owner_of(entry)
+            state = encode(entry, self._keys[owner] if owner is not None else None)
+            command_id = entry.command_id if entry.command_id != previous else None
+            rows.append((entry.stream, entry.version, tag_of(entry), state, entry.position, command_id))
+            previous = entry.command_id
+        return Statement(_APPEND, tuple(map(array, zip(*rows, strict=True))))
+
+    async def _key_changes(
+        self, connection: psycopg.AsyncConnection[Any], entries: Sequence[Recorded]
+    ) -> list[Statement]:
+        """Make the keys of newcomers, drop those of the erased, and have at hand whatever is to be sealed with."""
+        made: dict[str, bytes] = {}
+        dropped: list[str] = []
+        owners: set[str] = set()
+        for entry in entries:
+            event = entry.event
+            if isinstance(event, PersonRegistered):
+                self._keys[event.user_id], made[event.user_id] = self._vault.new_key(event.user_id)
+            elif isinstance(event, PersonErased):
+                dropped.append(event.user_id)
+            elif (owner := owner_of(entry)) is not None and owner not in self._keys:
+                owners.add(owner)
+        if owners:
+            if len(self._keys) > KEYS_MAX:
+                self._keys = {user_id: self._keys[user_id] for user_id in made}
+                owners = {owner for entry in entries if (owner := owner_of(entry)) is not None} - made.keys()
+            for user_id, wrapped in await _all(connection, _KEYS, (list(owners),)):
+                self._keys[user_id] = self._vault.unwrap(user_id, wrapped)
+        writes = []
+        if made:
+            writes.append(Statement(_NEW_KEYS, (array(made), array(made.values()))))
+        if dropped:
+            writes.append(Statement(_DROP_KEYS, (array(dropped),)))
+        return writes
+
+    # -- reading
+
+    async def _states(
+        self, connection: psycopg.AsyncConnection[Any], streams: Collection[str]
+    ) -> dict[str, tuple[int, Any]]:
+        """Fold each stream from its snapshot on; in bounded portions where there is none to start from."""
+        states: dict[str, tuple[int, Any]] = {stream: (0, decider_of(stream).initial) for stream in streams}
+        shapes = [decider_of(stream).shape for stream in streams]
+        for stream, version, state in await _all(connection, _SNAPSHOTS, (array(streams), array(shapes))):
+            kind = type(decider_of(stream).initial)
+            states[stream] = (version, msgspec.json.decode(state, type=kind))
+        unread = list(streams)
+        while unread:
+            after = [states[stream][0] for stream in unread]
+            rows = await _all(connection, _STREAMS, (array(unread), array(after)))
+            for row in rows:
+                entry = decode(*row)
+                state = states[entry.stream][1]
+                states[entry.stream] = (entry.version, decider_of(entry.stream).evolve(state, entry.event))
+            unread = [
+                stream
+                for stream, version in zip(unread, after, strict=True)
+                if states[stream][0] - version == EVENTS_AT_ONCE
+            ]
+        return states
+
+    # -- the connection
+
+    @asynccontextmanager
+    async def _talking(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """A connection whose every failure is named; after one it is dropped, and the next use makes a new one."""
+        try:
+            if self._connection is None:
+                self._connection = await connect(self._conninfo)
+            async with asyncio.timeout(OPERATION_S):
+                yield self._connection
+        except (psycopg.IntegrityError, psycopg.DataError) as error:
+            await self._drop()
+            constraint = error.diag.constraint_name
+            kind = Stale if constraint in {"stored_events_pkey", "stored_events_notification_id_idx"} else Breach
+            raise kind(constraint, str(error)) from error
+        except GONE as error:
+            await self._drop()
+            raise Lost(f"{type(error).__name__}: {error}") from error
+        except psycopg.Error as error:
+            await self._drop()
+            raise Breach(None, f"{type(error).__name__}: {error}") from error
+
+    async def _drop(self) -> None:
+        try:
+            await self.close()
+        except GONE:
+            self._connection = None
+
+
+async def _all(connection: psycopg.AsyncConnection[Any], sql: str, params: Sequence[Any] = ()) -> list[Any]:
+    return await (await connection.execute(sql, params)).fetchall()
+
+
+async def _one(connection: psycopg.AsyncConnection[Any], sql: str, params: Sequence[Any] = ()) -> Any:
+    return await (await connection.execute(sql, params)).fetchone()

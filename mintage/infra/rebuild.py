@@ -1,0 +1,142 @@
+"""A read model made again from event 1 beside the old one, compared with it, and put in its place, under traffic.
+
+The writers wait only while the last events are caught up, once for the comparison and once for the swap; the
+comparison itself runs in a snapshot of its own.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import msgspec
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from mintage.infra.database import connect_sync
+from mintage.infra.follower import follower_lock
+from mintage.infra.log_reader import head, open_personal, portions
+from mintage.infra.postgres_store import LOG_LOCK
+from mintage.infra.vault import Vault
+from mintage.projections import DOCUMENT_VIEWS, DROP_DOCUMENT_VIEWS, INLINE
+from mintage.projections.sql import ReadModel
+
+NEAR: Final = 500
+"""So few events behind the log, and it is time to make the writers wait."""
+
+
+class Rebuilt(msgspec.Struct, frozen=True):
+    """``differences`` are rows that only one of the two holds, per table."""
+
+    name: str
+    events: int
+    differences: dict[str, int]
+
+
+def rebuild(
+    conninfo: str, vault: Vault, model: ReadModel, progress: Callable[[int, int], None] = lambda _done, _all: None
+) -> Rebuilt:
+    """Rebuild a read model of a live system; ``progress`` is told the position reached and the log's head."""
+    beside = f"rebuild_{model.name}"
+    with connect_sync(conninfo) as connection, connect_sync(conninfo) as onlooker:
+        _prepare(connection, model, beside)
+        position = 0
+        while (end := head(connection)) - position > NEAR:
+            position = _catch_up(connection, vault, model, position, end, progress)
+        with _standstill(connection, model) as end:
+            position = _catch_up(connection, vault, model, position, end, progress)
+            onlooker.execute("begin isolation level repeatable read")
+            onlooker.execute("select 1")
+        differences = {table: _difference(onlooker, model, table, beside) for table in model.tables}
+        onlooker.execute("commit")
+        with _standstill(connection, model) as end:
+            position = _catch_up(connection, vault, model, position, end, progress)
+            with connection.transaction():
+                _swap(connection, model, beside)
+        connection.execute(SQL("drop schema {}").format(Identifier(beside)))
+    return Rebuilt(model.name, position, differences)
+
+
+def fill(connection: psycopg.Connection[Any], vault: Vault, model: ReadModel, upto: int) -> None:
+    """Fill the empty tables of a read model that is new to a database with a log; nobody writes meanwhile."""
+    for entries in portions(connection, after=0, upto=upto):
+        _apply(connection, vault, model, entries)
+
+
+def _prepare(connection: psycopg.Connection[Any], model: ReadModel, beside: str) -> None:
+    connection.execute(SQL("drop schema if exists {} cascade").format(Identifier(beside)))
+    connection.execute(SQL("create schema {}").format(Identifier(beside)))
+    connection.execute(SQL("set search_path = {}, public").format(Identifier(beside)))
+    connection.execute(model.schema)
+
+
+def _catch_up(
+    connection: psycopg.Connection[Any],
+    vault: Vault,
+    model: ReadModel,
+    position: int,
+    end: int,
+    progress: Callable[[int, int], None],
+) -> int:
+    for entries in portions(connection, after=position, upto=end):
+        with connection.transaction():
+            _apply(connection, vault, model, entries)
+        progress(entries[-1].position, end)
+    return max(position, end)
+
+
+def _apply(connection: psycopg.Connection[Any], vault: Vault, model: ReadModel, entries: list[Any]) -> None:
+    wanted = [entry for entry in entries if type(entry.event) in model.events]
+    for statement in model.statements(open_personal(connection, vault, wanted)):
+        connection.execute(statement.sql, statement.params)
+
+
+@contextmanager
+def _standstill(connection: psycopg.Connection[Any], model: ReadModel) -> Iterator[int]:
+    """While this lasts nobody writes the old tables, which stand at the position given."""
+    lock = LOG_LOCK if model in INLINE else follower_lock(model)
+    connection.execute("select pg_advisory_lock(%s)", (lock,))
+    try:
+        yield head(connection) if model in INLINE else _checkpoint(connection, model)
+    finally:
+        connection.execute("select pg_advisory_unlock(%s)", (lock,))
+
+
+def _checkpoint(connection: psycopg.Connection[Any], model: ReadModel) -> int:
+    row = connection.execute("select position from checkpoints where name = %s", (model.name,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _difference(connection: psycopg.Connection[Any], model: ReadModel, table: str, beside: str) -> int:
+    columns = SQL(", ").join(map(Identifier, _columns(connection, table, model.volatile)))
+    old = SQL("select {} from {}").format(columns, Identifier("public", table))
+    new = SQL("select {} from {}").format(columns, Identifier(beside, table))
+    query = SQL("select (select count(*) from ({o} except all {n}) a) + (select count(*) from ({n} except all {o}) b)")
+    row = connection.execute(query.format(o=old, n=new)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _swap(connection: psycopg.Connection[Any], model: ReadModel, beside: str) -> None:
+    connection.execute(DROP_DOCUMENT_VIEWS)
+    for table in model.tables:
+        old, new = Identifier("public", table), Identifier(beside, table)
+        # The first column is the key; what no event records goes over from the running system's rows.
+        key = Identifier(_columns(connection, table, frozenset())[0])
+        kept = [name for name in _columns(connection, table, frozenset()) if name in model.volatile]
+        if kept:
+            changes = SQL(", ").join(SQL("{c} = old.{c}").format(c=Identifier(name)) for name in kept)
+            keep = SQL("update {n} new set {changes} from {o} old where new.{key} = old.{key}")
+            connection.execute(keep.format(n=new, o=old, changes=changes, key=key))
+        connection.execute(SQL("drop table {}").format(old))
+        connection.execute(SQL("alter table {} set schema public").format(new))
+    connection.execute("set local search_path = public")
+    connection.execute(DOCUMENT_VIEWS)
+
+
+def _columns(connection: psycopg.Connection[Any], table: str, but: frozenset[str]) -> list[str]:
+    rows = connection.execute(
+        "select column_name from information_schema.columns where table_schema = 'public' and table_name = %s "
+        "order by ordinal_position",
+        (table,),
+    ).fetchall()
+    return [name for (name,) in rows if name not in but]

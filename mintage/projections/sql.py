@@ -1,0 +1,90 @@
+"""Statements over sets: every column of a batch travels as one PostgreSQL array literal.
+
+Measured: psycopg's own list adapters cost 1 us a value, a literal a fifth of that; at thousands of rows a second
+this is what the write path spends most on after JSON.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import msgspec
+
+from mintage.domain.decider import Event, Refusal
+from mintage.domain.recorded import Recorded
+
+RowT = TypeVar("RowT")
+Value: TypeAlias = str | int | bool | bytes | datetime | None
+
+
+class Database(Protocol):
+    """Where queries read: each statement sees everything committed before it began."""
+
+    async def fetch(self, row: type[RowT], sql: str, params: Sequence[Any] = ()) -> list[RowT]:
+        """All rows, each as ``row(**columns)``."""
+        ...
+
+    async def fetch_one(self, row: type[RowT], sql: str, params: Sequence[Any] = ()) -> RowT | None:
+        """The first row, or None."""
+        ...
+
+
+class Statement(msgspec.Struct, frozen=True, gc=False):
+    """SQL with ``%s`` for each parameter, to be executed with the log's append."""
+
+    sql: str
+    params: tuple[Any, ...] = ()
+
+
+class ReadModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A view of the log kept in tables.
+
+    ``schema`` creates them; ``statements`` is the pure mapping of a run of events, in log order, to writes over
+    sets: the only way rows come to be, live and in a rebuild. ``volatile`` columns are working state of a running
+    system (a worker's lease) that no event records. ``refusals`` says what the breach of a constraint means.
+    """
+
+    name: str
+    tables: tuple[str, ...]
+    schema: str
+    events: frozenset[type[Event]]
+    statements: Callable[[Sequence[Recorded]], Iterable[Statement]]
+    volatile: frozenset[str] = frozenset()
+    refusals: dict[str, type[Refusal]] = {}
+
+
+def array(values: Iterable[Value]) -> str:
+    """A PostgreSQL array literal."""
+    return "{" + ",".join([_element(value) for value in values]) + "}"
+
+
+def insert(table: str, columns: dict[str, str], rows: Sequence[tuple[Value, ...]]) -> Statement:
+    """One insert for all rows; ``columns`` maps each column to its type."""
+    names = ", ".join(columns)
+    casts = ", ".join(f"%s::{kind}[]" for kind in columns.values())
+    sql = f"insert into {table} ({names}) select * from unnest({casts})"
+    return Statement(sql, tuple(array(column) for column in zip(*rows, strict=True)))
+
+
+def update(table: str, key: str, columns: dict[str, str], rows: Sequence[tuple[Value, ...]]) -> Statement:
+    """One update for all rows by their key, which comes first in ``columns``."""
+    names = ", ".join(columns)
+    casts = ", ".join(f"%s::{kind}[]" for kind in columns.values())
+    changes = ", ".join(f"{name} = new.{name}" for name in columns if name != key)
+    sql = f"update {table} t set {changes} from unnest({casts}) as new ({names}) where t.{key} = new.{key}"
+    return Statement(sql, tuple(array(column) for column in zip(*rows, strict=True)))
+
+
+def _element(value: Value) -> str:
+    if type(value) is int:
+        return str(value)
+    if type(value) is str:
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if value is None:
+        return "NULL"
+    if type(value) is bool:
+        return "t" if value else "f"
+    if type(value) is bytes:
+        return '"\\\\x' + value.hex() + '"'
+    assert type(value) is datetime, value
+    return '"' + value.isoformat() + '"'

@@ -1,0 +1,231 @@
+"""Every generation task as its owner sees it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from mintage.domain.generation.events import (
+    GenerationCancelled,
+    GenerationCompleted,
+    GenerationFailed,
+    GenerationRequested,
+    GenerationStarted,
+)
+from mintage.domain.recorded import Recorded
+from mintage.domain.registration.events import PersonErased
+from mintage.projections.sql import Database, ReadModel, Statement, Value, array, insert, update
+
+SCHEMA: Final = """
+create table tasks (
+    task_id uuid primary key,
+    number bigint not null constraint tasks_number unique,
+    user_id uuid not null,
+    document text not null,
+    task_type text not null,
+    model_provider text not null,
+    model_name text not null,
+    renderer text not null,
+    prompt text not null,
+    negative_prompt text,
+    source_image_url text,
+    parameters jsonb not null,
+    style text,
+    transparent boolean not null,
+    price integer not null,
+    works integer not null,
+    status text not null default 'pending',
+    delivered integer not null default 0,
+    charged integer not null default 0,
+    error_code text,
+    error_message text,
+    created_at timestamptz not null,
+    started_at timestamptz,
+    finished_at timestamptz,
+    updated_at timestamptz not null,
+    constraint tasks_charged check (charged between 0 and price)
+);
+create index tasks_history on tasks (user_id, number desc) where document = 'server' and delivered > 0;
+"""
+
+_COLUMNS: Final = {
+    "task_id": "uuid",
+    "number": "bigint",
+    "user_id": "uuid",
+    "document": "text",
+    "task_type": "text",
+    "model_provider": "text",
+    "model_name": "text",
+    "renderer": "text",
+    "prompt": "text",
+    "negative_prompt": "text",
+    "source_image_url": "text",
+    "parameters": "jsonb",
+    "style": "text",
+    "transparent": "boolean",
+    "price": "integer",
+    "works": "integer",
+    "created_at": "timestamptz",
+    "updated_at": "timestamptz",
+}
+
+Ending: TypeAlias = GenerationCompleted | GenerationFailed | GenerationCancelled
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """``charged`` is what the task cost in the end, 0 until then; ``queue_position`` 1 is next, None unless pending."""
+
+    task_id: str
+    number: int
+    user_id: str
+    document: str
+    task_type: str
+    model_provider: str
+    model_name: str
+    renderer: str
+    prompt: str
+    negative_prompt: str | None
+    source_image_url: str | None
+    parameters: dict[str, Any]
+    style: str | None
+    transparent: bool
+    price: int
+    works: int
+    status: str
+    delivered: int
+    charged: int
+    error_code: str | None
+    error_message: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    updated_at: datetime
+    progress: int
+    queue_position: int | None
+
+    @property
+    def over(self) -> bool:
+        return self.status in {"completed", "failed", "cancelled"}
+
+
+def statements(entries: Sequence[Recorded]) -> list[Statement]:
+    requested: list[tuple[Value, ...]] = []
+    started: dict[str, tuple[Value, ...]] = {}
+    ended: dict[str, tuple[Value, ...]] = {}
+    erased: list[str] = []
+    for entry in entries:
+        match entry.event:
+            case GenerationRequested() as event:
+                requested.append(_requested(entry.key, event, entry.at))
+            case GenerationStarted():
+                started[entry.key] = (entry.key, "processing", entry.at, entry.at)
+            case GenerationCompleted() | GenerationFailed() | GenerationCancelled() as event:
+                ended[entry.key] = _ended(entry.key, event, entry.at)
+            case PersonErased(user_id=user_id):
+                erased.append(user_id)
+    writes = []
+    if requested:
+        writes.append(insert("tasks", _COLUMNS, requested))
+    if started:
+        writes.append(Statement(_START, tuple(map(array, zip(*started.values(), strict=True)))))
+    if ended:
+        writes.append(update("tasks", "task_id", _ENDED_COLUMNS, list(ended.values())))
+    if erased:
+        writes.append(Statement(_ERASE, (array(erased),)))
+    return writes
+
+
+# A task started again after a lost lease keeps the moment it was first started.
+_START: Final = """
+update tasks t set status = new.status, started_at = coalesce(t.started_at, new.at), updated_at = new.updated_at
+from unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::timestamptz[]) as new (task_id, status, at, updated_at)
+where t.task_id = new.task_id"""
+
+_ERASE: Final = """
+update tasks set prompt = '', negative_prompt = null, source_image_url = null where user_id = any(%s::uuid[])"""
+
+_ENDED_COLUMNS: Final = {
+    "task_id": "uuid",
+    "status": "text",
+    "delivered": "integer",
+    "charged": "integer",
+    "error_code": "text",
+    "error_message": "text",
+    "finished_at": "timestamptz",
+    "updated_at": "timestamptz",
+}
+
+
+def _requested(task_id: str, event: GenerationRequested, at: datetime) -> tuple[Value, ...]:
+    return (
+        task_id,
+        event.number,
+        event.user_id,
+        event.document,
+        event.task_type,
+        event.model_provider,
+        event.model_name,
+        event.renderer,
+        event.prompt,
+        event.negative_prompt,
+        event.source_image_url,
+        msgspec.json.encode(event.parameters).decode(),
+        event.style,
+        event.transparent,
+        event.price,
+        len(event.works),
+        at,
+        at,
+    )
+
+
+def _ended(task_id: str, event: Ending, at: datetime) -> tuple[Value, ...]:
+    match event:
+        case GenerationCompleted(delivered=delivered, charged=charged):
+            return task_id, "completed", delivered, charged, None, None, at, at
+        case GenerationFailed(error_code=code, error_message=message):
+            return task_id, "failed", 0, 0, code, message, at, at
+        case GenerationCancelled():
+            return task_id, "cancelled", 0, 0, None, None, at, at
+
+
+TASKS: Final = ReadModel(
+    name="tasks",
+    tables=("tasks",),
+    schema=SCHEMA,
+    events=frozenset(
+        {
+            GenerationRequested,
+            GenerationStarted,
+            GenerationCompleted,
+            GenerationFailed,
+            GenerationCancelled,
+            PersonErased,
+        }
+    ),
+    statements=statements,
+)
+
+_SELECT: Final = """
+select t.task_id::text, t.number, t.user_id::text, t.document, t.task_type, t.model_provider, t.model_name, t.renderer,
+    t.prompt, t.negative_prompt, t.source_image_url, t.parameters, t.style, t.transparent, t.price, t.works, t.status,
+    t.delivered, t.charged, t.error_code, t.error_message, t.created_at, t.started_at, t.finished_at, t.updated_at,
+    case when t.status = 'completed' then 100 else coalesce(q.progress, 0) end as progress,
+    case when t.status = 'pending' then (
+        select count(*) from queue ahead where ahead.fence = 0 and ahead.number <= t.number
+    ) end as queue_position
+from tasks t left join queue q on q.task_id = t.task_id
+where t.user_id = %s and """
+
+
+async def task_of(db: Database, user_id: str, task_id: str | int) -> Task | None:
+    """A person's task by its UUID or its integer id; None if it is not theirs."""
+    condition = "t.number = %s" if isinstance(task_id, int) else "t.task_id = %s"
+    return await db.fetch_one(Task, _SELECT + condition, (user_id, task_id))
+
+
+async def image_history(db: Database, user_id: str, *, limit: int, offset: int) -> list[Task]:
+    """A page of the server document's image requests that brought at least one image, newest first."""
+    sql = _SELECT + "t.document = 'server' and t.delivered > 0 order by t.number desc limit %s offset %s"
+    return await db.fetch(Task, sql, (user_id, limit, offset))
