@@ -206,7 +206,7 @@ def socket_dir(cluster: Path) -> Path:
 
 
 def is_private(directory: Path, *, owner: int) -> bool:
-    """Below /tmp anybody could have made it first, and would then be asked for our passwords."""
+    """Below /tmp anybody could have made it first, and would then be handed our data."""
     info = directory.lstat()
     return stat.S_ISDIR(info.st_mode) and stat.S_IMODE(info.st_mode) == 0o700 and info.st_uid == owner
 

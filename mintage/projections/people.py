@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from mintage.domain.decider import Refusal
 from mintage.domain.recorded import Recorded
+from mintage.domain.registration.decider import EmailTaken, PhoneTaken, ReferralCodeTaken, UsernameTaken
 from mintage.domain.registration.events import EmailVerified, PersonErased, PersonRegistered
 from mintage.domain.registration.names import name_key
 from mintage.projections.sql import Database, ReadModel, Statement, array, insert, update
@@ -49,22 +49,6 @@ _COLUMNS: Final = {
     "created_at": "timestamptz",
     "updated_at": "timestamptz",
 }
-
-
-class UsernameTaken(Refusal):
-    """The username belongs to another account."""
-
-
-class EmailTaken(Refusal):
-    """The e-mail address belongs to another account."""
-
-
-class PhoneTaken(Refusal):
-    """The phone number belongs to another account."""
-
-
-class ReferralCodeTaken(Refusal):
-    """The code drawn for a newcomer is in use; draw another."""
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):

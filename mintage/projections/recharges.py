@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from mintage.domain.decider import Refusal
+from mintage.domain.recharge.decider import PaymentUsed
 from mintage.domain.recharge.events import RechargePaid, RechargeRequested
 from mintage.domain.recorded import Recorded
 from mintage.projections.sql import ReadModel, Statement, Value, insert, update
@@ -33,10 +33,6 @@ _REQUESTED: Final = {
     "created_at": "timestamptz",
 }
 _PAID: Final = {"recharge_id": "uuid", "status": "text", "payment_reference": "text", "paid_at": "timestamptz"}
-
-
-class PaymentUsed(Refusal):
-    """The payment has paid another order already."""
 
 
 def statements(entries: Sequence[Recorded]) -> list[Statement]:

@@ -43,6 +43,10 @@ class PaymentDiffers(Refusal):
         self.paid_fen = paid_fen
 
 
+class PaymentUsed(Refusal):
+    """The payment has paid another order already."""
+
+
 class Recharge(msgspec.Struct, frozen=True):
     user_id: str = ""
     amount_fen: int = 0

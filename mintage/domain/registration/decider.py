@@ -57,6 +57,22 @@ class EmailMissing(Refusal):
     """There is no address to verify."""
 
 
+class UsernameTaken(Refusal):
+    """The username belongs to another account."""
+
+
+class EmailTaken(Refusal):
+    """The e-mail address belongs to another account."""
+
+
+class PhoneTaken(Refusal):
+    """The phone number belongs to another account."""
+
+
+class ReferralCodeTaken(Refusal):
+    """The code drawn for a newcomer is in use; draw another."""
+
+
 class Registration(msgspec.Struct, frozen=True):
     """Holds nothing personal, so that it can be kept and folded without the person's key."""
 

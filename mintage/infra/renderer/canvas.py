@@ -112,7 +112,8 @@ def fractal(
         total += weight * np.asarray(knots.resize(size, Image.Resampling.BICUBIC, box=window))
         cell, weight = max(cell / 2, 1.0), weight / 2
     total -= total.min()
-    return total / max(float(total.max()), 1e-6)
+    total /= max(float(total.max()), 1e-6)
+    return total
 
 
 def to_mask(field: NDArray[np.floating], size: tuple[int, int]) -> Image.Image:
@@ -166,9 +167,7 @@ def backdrop(canvas: Canvas, *stops: Colour) -> None:
     height = canvas.size[1]
     places = np.linspace(0, height * 0.66, len(stops))
     rows = np.stack([np.interp(np.arange(height), places, [stop[part] for stop in stops]) for part in range(3)], axis=1)
-    # Half a step of dither per row keeps wide skies from banding.
-    rows = rows * 255 + canvas.chance.random(rows.shape)
-    column = Image.fromarray(np.clip(rows, 0, 255).astype(np.uint8)[:, None, :])
+    column = Image.fromarray(np.clip(rows * 255 + 0.5, 0, 255).astype(np.uint8)[:, None, :])
     canvas.image.paste(column.resize(canvas.size, Image.Resampling.NEAREST))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mintage.infra.renderer import creatures, objects
+from mintage.infra.renderer import creatures, critter, objects
 from mintage.infra.renderer.brief import Brief
 from mintage.infra.renderer.palette import NAMED, Colour, Palette, mix
 from mintage.infra.renderer.shapes import Layer
@@ -24,27 +24,27 @@ _PAINTED: dict[str, Callable[[Colour], list[Layer]]] = {
     "balloon": objects.balloon,
     "cup": objects.cup,
 }
+_PLACED: dict[str, Callable[[Palette, np.random.Generator], list[Layer]]] = {
+    "house": lambda palette, chance: objects.house(chance, night=palette.dark),
+    "castle": lambda palette, _: objects.castle(night=palette.dark),
+    "tree": lambda palette, chance: objects.tree(chance, palette.leaf),
+    "fruit": lambda _palette, _chance: objects.fruits(),
+}
 
 
 def drawn(name: str, brief: Brief, palette: Palette, chance: np.random.Generator) -> list[Layer]:
     if name in _CRITTERS:
-        return creatures.critter(name, chance)
+        return critter.critter(name, chance)
     if name in _BEINGS:
         return _BEINGS[name](chance)
     coat = _coat(brief, chance)
     if name in _PAINTED:
         return _PAINTED[name](coat)
-    match name:
-        case "house":
-            return objects.house(chance, night=palette.dark or brief.time == "sunset")
-        case "castle":
-            return objects.castle(night=palette.dark)
-        case "fruit":
-            return objects.fruits()
-        case "tree":
-            return objects.tree(chance, palette.leaf)
-        case _:
-            return objects.vase(chance, coat) if brief.setting == "still" else objects.bouquet(chance)
+    if name in _PLACED:
+        return _PLACED[name](palette, chance)
+    if brief.setting == "still":
+        return objects.vase(chance, coat)
+    return objects.bouquet(chance, coat if brief.colours else None)
 
 
 def _coat(brief: Brief, chance: np.random.Generator) -> Colour:

@@ -120,7 +120,7 @@ def _broadleaf(x: float, base: float, tall: float) -> list[Points]:
 
 
 def sea(brief: Brief, palette: Palette, frame: Frame, horizon: float, chance: np.random.Generator) -> Iterator[Layer]:
-    far = mix(palette.water, palette.horizon, 0.55)
+    far = mix(palette.water, palette.horizon, 0.35)
     yield layer(
         slab(-0.1, horizon, frame.width + 0.1, frame.height + 0.1),
         far,

@@ -186,12 +186,12 @@ def flower(x: float, y: float, size: float, petal: Colour) -> list[Layer]:
     ]
 
 
-def bouquet(chance: np.random.Generator) -> list[Layer]:
+def bouquet(chance: np.random.Generator, petal: Colour | None = None) -> list[Layer]:
     """A few tall flowers standing in the grass."""
     heads = [(x, -float(chance.uniform(0.62, 0.95)) + abs(x) * 0.5) for x in (-0.36, 0.38, -0.17, 0.20, 0.02)]
     stems = [stroke([(x * 0.45, 0.0), (x * 0.7, y / 2), (x, y)], 0.022) for x, y in heads]
     leaves = [ellipse(s * 0.13, y, 0.15, 0.035, s * -0.7) for s, y in ((-1, -0.18), (1, -0.26), (-1, -0.34))]
-    blooms = [one for x, y in heads for one in flower(x, y, 0.17, _petal(chance))]
+    blooms = [one for x, y in heads for one in flower(x, y, 0.17, petal or _petal(chance))]
     return [layer(stems, (0.22, 0.46, 0.18), role=Role.MARK), layer(leaves, (0.28, 0.56, 0.22)), *blooms]
 
 

@@ -109,7 +109,9 @@ def palette_for(brief: Brief, chance: np.random.Generator) -> Palette:
     if not brief.colours:
         return replace(palette, accent=accent)
     wash = NAMED[brief.colours[0]]
-    tinted = _each(palette, lambda c: mix(c, scaled(wash, 0.35 + bright(c)), 0.22))
+    # "A red fox" is about the fox; "red mountains" are about the whole picture.
+    share = 0.06 if brief.subjects else 0.24
+    tinted = _each(palette, lambda c: mix(c, scaled(wash, 0.35 + bright(c)), share))
     return replace(tinted, accent=palette.lit(wash))
 
 

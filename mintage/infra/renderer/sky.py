@@ -31,8 +31,13 @@ def heavens(
 
 
 def falling(brief: Brief, frame: Frame, chance: np.random.Generator) -> Iterator[Layer]:
-    """Rain or snow, in front of everything."""
+    """Fog, rain or snow, in front of everything."""
     area = min(frame.width * frame.height, 6.0)
+    if "fog" in brief.sky:
+        for share in (0.50, 0.62, 0.78):
+            at = frame.width * float(chance.uniform(0.2, 0.8))
+            bank = ellipse(at, frame.height * share, frame.width * chance.uniform(0.5, 0.8), frame.height * 0.035)
+            yield layer(bank, (0.90, 0.92, 0.94), role=Role.VEIL, opacity=0.42, soft=0.06)
     if "rain" in brief.sky:
         for count, length, width in ((260, 0.05, 0.0018), (70, 0.10, 0.0032)):
             spots = _scattered(chance, int(count * area), frame)

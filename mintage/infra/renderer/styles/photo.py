@@ -22,7 +22,7 @@ def paint(canvas: Canvas, layer: Layer) -> None:
         case Role.CLOUD:
             cloud(canvas, layer, cover, raggedness=2.0)
         case Role.WATER:
-            water(canvas, layer, cover, clearness=0.55)
+            water(canvas, layer, cover, clearness=0.45)
         case Role.LAND | Role.THING:
             grit = 5.0 if layer.role is Role.LAND else 1.6 if layer.depth > 0.0 else 0.6
             modelled(canvas, layer, cover, roundness=0.9 if layer.role is Role.THING else 0.25, grit=grit)
@@ -54,7 +54,7 @@ def modelled(canvas: Canvas, layer: Layer, cover: Cover, *, roundness: float, gr
     swell = c.relief(cover.mask, max(radius, 1.0)) * roundness
     rough = c.bump(canvas, cover.box, grit * (0.4 + 0.6 * (1 - layer.depth)))
     field = np.asarray(Image.fromarray(swell).resize(half, Image.Resampling.BILINEAR)) * 0.55 + (
-        0.5 if layer.depth > 0.0 else 0.64
+        0.56 if layer.depth > 0.0 else 0.64
     )
     field = field + np.asarray(Image.fromarray(rough).resize(half, Image.Resampling.BILINEAR))
     shade = c.to_mask(field, cover.mask.size)
@@ -109,7 +109,8 @@ def water(canvas: Canvas, layer: Layer, cover: Cover, *, clearness: float) -> No
 
 
 def _lift(colour: Colour, light: Colour) -> Colour:
-    return mix(scaled(colour, 1.22), light, 0.10)
+    # Brightening stops where the brightest part would burn out and turn the hue.
+    return mix(scaled(colour, min(1.22, 1.0 / max(*colour, 0.01))), light, 0.10)
 
 
 def _dusk(colour: Colour) -> Colour:

@@ -1,0 +1,91 @@
+"""What is for sale: the models, what each accepts, what each costs, and what a yuan buys."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from mintage.domain.decider import Refusal
+from mintage.domain.fields import InvalidFields, Reason
+from mintage.domain.generation.events import Parameter, TaskType
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one parameter of a model may be; without a default it may be absent."""
+
+    type: Literal["integer", "string"]
+    min: int | None = None
+    max: int | None = None
+    choices: tuple[str, ...] = ()
+    default: Parameter | None = None
+
+
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``price`` is in credits per request; ``renderer`` names what really serves it."""
+
+    provider: str
+    name: str
+    renderer: str
+    tasks: tuple[TaskType, ...]
+    price: int
+    parameters: dict[str, Limits] = {}
+
+    def checked(self, given: Mapping[str, Any]) -> dict[str, Parameter]:
+        """The parameters with defaults filled in; those the model does not know are dropped.
+
+        Raises ``InvalidFields`` with names such as ``parameters.width``.
+        """
+        wrong: dict[str, Reason] = {}
+        values: dict[str, Parameter] = {}
+        for name, limits in self.parameters.items():
+            value = given.get(name, limits.default)
+            if value is None and name not in given:
+                continue
+            reason = _breach(value, limits)
+            if reason is None:
+                values[name] = value
+            else:
+                wrong[f"parameters.{name}"] = reason
+        if wrong:
+            raise InvalidFields(wrong)
+        return values
+
+
+class Money(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whole credits all; ``credits_per_yuan`` is what CNY 1 buys."""
+
+    credits_per_yuan: int
+    signup_bonus: int
+    referral_bonus_referrer: int
+    referral_bonus_newcomer: int
+
+
+class UnknownModel(Refusal):
+    """No model of that provider and name can do that task."""
+
+
+class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    money: Money
+    models: tuple[Model, ...]
+
+    def model(self, task: TaskType, provider: str | None, name: str | None) -> Model:
+        """The first model that can do the task and fits what the caller named, if anything."""
+        for model in self.models:
+            if task in model.tasks and provider in {None, model.provider} and name in {None, model.name}:
+                return model
+        raise UnknownModel
+
+
+def _breach(value: Any, limits: Limits) -> Reason | None:
+    if limits.type == "integer":
+        if type(value) is not int:
+            return Reason("type", expected="integer")
+        low, high = limits.min, limits.max
+        if (low is not None and value < low) or (high is not None and value > high):
+            return Reason("between", low=low, high=high)
+        return None
+    if type(value) is not str:
+        return Reason("type", expected="string")
+    if limits.choices and value not in limits.choices:
+        return Reason("one_of", choices=limits.choices)
+    return None

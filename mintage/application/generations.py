@@ -1,0 +1,215 @@
+"""Generation: credits are held when a task is accepted, and its end settles them in the same transaction."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from mintage.application.catalogue import Catalogue
+from mintage.application.once import Repeatable, Reply, finish, once
+from mintage.application.transaction import Journal, Transaction
+from mintage.domain.credits.decider import CREDITS, CaptureHold, HoldCredits, ReleaseHold
+from mintage.domain.credits.events import Release
+from mintage.domain.generation.decider import (
+    GENERATION,
+    CancelGeneration,
+    RecordFailure,
+    RecordSuccess,
+    RequestGeneration,
+    StartAttempt,
+    Task,
+    TaskUnknown,
+)
+from mintage.domain.generation.events import Document, TaskType
+from mintage.domain.registration.decider import REGISTRATION, PersonUnknown
+from mintage.domain.work.decider import WORK, CompleteWork, CreateWork, FailWork
+from mintage.domain.work.events import WorkType
+
+CANCELLED_MESSAGE = "任务已取消"
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wants made; ``parameters`` as sent, to be checked against the model's limits."""
+
+    document: Document
+    task_type: TaskType
+    prompt: str
+    parameters: dict[str, Any]
+    model_provider: str | None = None
+    model_name: str | None = None
+    negative_prompt: str | None = None
+    source_image_url: str | None = None
+    style: str | None = None
+    transparent: bool = False
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A task was accepted: ``price`` credits are held for it, ``available`` are left."""
+
+    task_id: str
+    number: int
+    price: int
+    available: int
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that came out and is stored; ``file`` and ``thumbnail`` are storage keys, size in bytes."""
+
+    file: str
+    thumbnail: str
+    content_type: str
+    file_size: int
+    width: int
+    height: int
+    duration_s: int | None = None
+
+
+class Generations:
+    def __init__(self, journal: Journal, catalogue: Catalogue, new_id: Callable[[], str]) -> None:
+        self._journal = journal
+        self._catalogue = catalogue
+        self._new_id = new_id
+
+    async def request(
+        self,
+        user_id: str,
+        ask: Ask,
+        *,
+        repeatable: Repeatable | None = None,
+    ) -> Reply[Accepted]:
+        """Accept a task: hold its price and queue it, together or not at all.
+
+        A repeat brings the receipt of the first time, which names the task and has the final reply if there is one.
+        Raises ``UnknownModel``, ``InvalidFields``, ``InsufficientCredits``, ``KeyReused``.
+        """
+        model = self._catalogue.model(ask.task_type, ask.model_provider, ask.model_name)
+        parameters = model.checked(ask.parameters)
+        count = parameters.get("count", 1)
+        assert isinstance(count, int)
+        kind: WorkType = "video" if ask.task_type.endswith("video") else "image"
+        task_id, works = self._new_id(), tuple(self._new_id() for _ in range(count))
+
+        def work(transaction: Transaction) -> Accepted:
+            if transaction.state(REGISTRATION, user_id).erased:
+                raise PersonUnknown
+            hold = HoldCredits(
+                hold_id=task_id, amount=model.price, description=_description(kind, count), now=transaction.now
+            )
+            available = transaction.execute(CREDITS, user_id, hold).available
+            number = transaction.number("task")
+            transaction.begin(
+                GENERATION,
+                task_id,
+                RequestGeneration(
+                    user_id=user_id,
+                    number=number,
+                    document=ask.document,
+                    task_type=ask.task_type,
+                    model_provider=model.provider,
+                    model_name=model.name,
+                    renderer=model.renderer,
+                    prompt=ask.prompt,
+                    negative_prompt=ask.negative_prompt,
+                    source_image_url=ask.source_image_url,
+                    parameters=parameters,
+                    style=ask.style,
+                    transparent=ask.transparent,
+                    price=model.price,
+                    works=works,
+                ),
+            )
+            for position, work_id in enumerate(works):
+                create = CreateWork(
+                    user_id=user_id,
+                    task_id=task_id,
+                    number=transaction.number("work"),
+                    position=position,
+                    work_type=kind,
+                )
+                transaction.begin(WORK, work_id, create)
+            return Accepted(task_id, number, model.price, available)
+
+        return await self._journal.transact(once(repeatable, work, lambda _: None, task_id), actor=user_id)
+
+    async def keep_reply(self, repeatable: Repeatable, body: bytes) -> bytes:
+        """Make ``body`` what a repeat of the request will get, unless another came first; returns what it will be."""
+        return await self._journal.transact(finish(repeatable, body), actor=repeatable.user_id)
+
+    async def start(self, task_id: str, *, fence: int, worker: str) -> None:
+        """Begin an attempt under a claim. Raises ``LeaseLost``, ``TaskOver``."""
+        command = StartAttempt(fence=fence, worker=worker)
+        await self._journal.transact(
+            lambda transaction: transaction.execute(GENERATION, task_id, command), actor=worker
+        )
+
+    async def succeed(
+        self, task_id: str, outputs: Sequence[Output | None], *, kind: WorkType, fence: int, worker: str
+    ) -> None:
+        """End a task with what came out (None for a work that did not), capturing the share of its hold.
+
+        Raises ``LeaseLost``, ``TaskOver``.
+        """
+        transaction_id = self._new_id()
+        delivered = sum(output is not None for output in outputs)
+
+        def work(transaction: Transaction) -> None:
+            task = transaction.execute(GENERATION, task_id, RecordSuccess(fence=fence, delivered=delivered))
+            charged = task.share(delivered)
+            if charged:
+                capture = CaptureHold(
+                    hold_id=task_id,
+                    transaction_id=transaction_id,
+                    amount=charged,
+                    description=_description(kind, delivered),
+                )
+                transaction.execute(CREDITS, task.user_id, capture)
+            else:
+                self._release(transaction, task, task_id, "failed")
+            shares = iter(split(charged, delivered))
+            for work_id, output in zip(task.works, outputs, strict=True):
+                if output is None:
+                    transaction.execute(WORK, work_id, FailWork(error_message="此作品未生成"))
+                else:
+                    done = CompleteWork(**msgspec.structs.asdict(output), credits=next(shares))
+                    transaction.execute(WORK, work_id, done)
+
+        await self._journal.transact(work, actor=worker)
+
+    async def fail(self, task_id: str, *, error_code: str, error_message: str, fence: int | None, worker: str) -> None:
+        """End a task with nothing, releasing its hold. Raises ``LeaseLost``, ``TaskOver``."""
+
+        def work(transaction: Transaction) -> None:
+            command = RecordFailure(error_code=error_code, error_message=error_message, fence=fence)
+            task = transaction.execute(GENERATION, task_id, command)
+            self._give_up(transaction, task, task_id, "failed", error_message)
+
+        await self._journal.transact(work, actor=worker)
+
+    async def cancel(self, user_id: str, task_id: str) -> None:
+        """End a task of one's own with nothing, releasing its hold. Raises ``TaskUnknown``, ``TaskOver``."""
+
+        def work(transaction: Transaction) -> None:
+            if transaction.state(GENERATION, task_id).user_id != user_id:
+                raise TaskUnknown
+            task = transaction.execute(GENERATION, task_id, CancelGeneration())
+            self._give_up(transaction, task, task_id, "cancelled", CANCELLED_MESSAGE)
+
+        await self._journal.transact(work, actor=user_id)
+
+    def _give_up(self, transaction: Transaction, task: Task, task_id: str, reason: Release, message: str) -> None:
+        self._release(transaction, task, task_id, reason)
+        for work_id in task.works:
+            transaction.execute(WORK, work_id, FailWork(error_message=message))
+
+    def _release(self, transaction: Transaction, task: Task, task_id: str, reason: Release) -> None:
+        transaction.execute(CREDITS, task.user_id, ReleaseHold(hold_id=task_id, reason=reason))
+
+
+def split(total: int, parts: int) -> list[int]:
+    """Whole shares that add up, the first ones larger."""
+    share, rest = divmod(total, parts)
+    return [share + 1] * rest + [share] * (parts - rest)
+
+
+def _description(kind: WorkType, count: int) -> str:
+    return f"生成AI视频 x{count}" if kind == "video" else f"生成AI图片 x{count}"

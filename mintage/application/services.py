@@ -1,0 +1,45 @@
+"""Everything the two documents are served from, wired by the composition root."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from mintage.application.catalogue import Catalogue
+from mintage.application.generations import Generations
+from mintage.application.ledger import Ledger
+from mintage.application.people import People
+from mintage.application.ports import Endings, Files, Sessions, Tokens
+from mintage.application.recharges import Recharges
+from mintage.projections.sql import Database
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator decides about the surface.
+
+    ``cors_origins`` is a regular expression; ``generation_wait_s`` is how long images/generate waits before it answers
+    202; ``body_max`` is in bytes; ``gateways`` are the payment methods on offer.
+    """
+
+    cors_origins: str = r"https?://(localhost|127\.0\.0\.1)(:\d+)?"
+    generation_wait_s: float = 60.0
+    body_max: int = 1_048_576
+    password_min: int = 6
+    gateways: tuple[str, ...] = ("wechat", "alipay", "stripe")
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    people: People
+    ledger: Ledger
+    recharges: Recharges
+    generations: Generations
+    catalogue: Catalogue
+    db: Database
+    tokens: Tokens
+    sessions: Sessions
+    files: Files
+    endings: Endings
+    terms: Terms
+    clock: Callable[[], datetime]
+    ready: Callable[[], bool]
+    """Whether the schema is there and commands are taken."""
