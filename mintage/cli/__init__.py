@@ -1,0 +1,38 @@
+"""The commands; each takes ``--data-dir`` and works beside a running server."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from mintage.cli import admin, audit, database, serve
+from mintage.infra.embedded_postgres import PostgresUnavailable
+from mintage.infra.settings import SettingsRefused, read_settings
+
+COULD_NOT_RUN = 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; returns its exit code, 2 when it could not run."""
+    options = _parser().parse_args(argv)
+    given: dict[str, Any] = {
+        name: value for name in ("data_dir", "host", "port") if (value := getattr(options, name, None)) is not None
+    }
+    try:
+        return int(options.run(read_settings(**given), options))
+    except SettingsRefused as refused:
+        for line in str(refused).splitlines():
+            print(f"mintage: {line}", file=sys.stderr)
+    except PostgresUnavailable as unavailable:
+        print(f"mintage: {unavailable}", file=sys.stderr)
+    return COULD_NOT_RUN
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--data-dir", type=Path, help="where everything is kept (MINTAGE_DATA_DIR, default: data)")
+    parser = argparse.ArgumentParser(prog="mintage", description="AI images for prepaid credits, on a log to replay.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for module in (serve, database, audit, admin):
+        module.add_to(commands, common)
+    return parser

@@ -101,7 +101,7 @@ class PostgresJournal:
     # -- for callers
 
     async def transact(self, work: Work[Outcome], *, actor: str) -> Outcome:
-        if self._draining or not self._tasks:
+        if not self.is_taking():
             raise Unavailable("the server is shutting down")
         if len(self._queue) >= self._limits.queue_max:
             raise Unavailable("too many commands are waiting")
@@ -111,6 +111,10 @@ class PostgresJournal:
         self._queue.append(_Request(work, self._new_id(), actor, deadline, future))
         self._wake.set()
         return await future
+
+    def is_taking(self) -> bool:
+        """Whether commands are taken: started, and not draining."""
+        return bool(self._tasks) and not self._draining
 
     async def start(self) -> None:
         self._tasks = [asyncio.create_task(self._serve()), asyncio.create_task(self._watch())]

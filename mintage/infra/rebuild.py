@@ -33,9 +33,17 @@ class Rebuilt(msgspec.Struct, frozen=True):
 
 
 def rebuild(
-    conninfo: str, vault: Vault, model: ReadModel, progress: Callable[[int, int], None] = lambda _done, _all: None
+    conninfo: str,
+    vault: Vault,
+    model: ReadModel,
+    *,
+    swap: bool = True,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Rebuilt:
-    """Rebuild a read model of a live system; ``progress`` is told the position reached and the log's head."""
+    """Rebuild a read model of a live system, or only compare it with what the log says (``swap`` False).
+
+    ``progress`` is told the position reached and the log's head.
+    """
     beside = f"rebuild_{model.name}"
     with connect_sync(conninfo) as connection, connect_sync(conninfo) as onlooker:
         _prepare(connection, model, beside)
@@ -48,11 +56,12 @@ def rebuild(
             onlooker.execute("select 1")
         differences = {table: _difference(onlooker, model, table, beside) for table in model.tables}
         onlooker.execute("commit")
-        with _standstill(connection, model) as end:
-            position = _catch_up(connection, vault, model, position, end, progress)
-            with connection.transaction():
-                _swap(connection, model, beside)
-        connection.execute(SQL("drop schema {}").format(Identifier(beside)))
+        if swap:
+            with _standstill(connection, model) as end:
+                position = _catch_up(connection, vault, model, position, end, progress)
+                with connection.transaction():
+                    _swap(connection, model, beside)
+        connection.execute(SQL("drop schema {} cascade").format(Identifier(beside)))
     return Rebuilt(model.name, position, differences)
 
 

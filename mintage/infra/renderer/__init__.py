@@ -65,7 +65,7 @@ def _accept(request: ImageRequest) -> None:
 
 def _chance(request: ImageRequest) -> np.random.Generator:
     """Size and style are left out: the same words keep their composition when only those change."""
-    words = msgspec.json.encode([request.prompt, request.seed, request.index])
+    words = f"{request.seed} {request.index} {request.prompt}".encode("utf-8", "surrogatepass")
     return np.random.default_rng(int.from_bytes(hashlib.blake2b(words, digest_size=16).digest()))
 
 

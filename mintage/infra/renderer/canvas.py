@@ -140,7 +140,7 @@ def bump(canvas: Canvas, box: Box, strength: float, light: tuple[int, int] = (2,
     field = canvas.patch(canvas.noise, box) + 0.35 * canvas.patch(canvas.vapour, box)
     across, down = light
     shifted = np.pad(field, ((down, 0), (across, 0)), mode="edge")[: field.shape[0], : field.shape[1]]
-    return (field - shifted) * strength
+    return np.asarray((field - shifted) * strength, np.float32)
 
 
 def gradient(cover: Cover, top: Colour, bottom: Colour) -> Image.Image:

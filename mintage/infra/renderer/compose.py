@@ -7,9 +7,11 @@ import numpy as np
 
 from mintage.infra.renderer import cast, land, objects, places, sky
 from mintage.infra.renderer.brief import Brief
-from mintage.infra.renderer.palette import Palette
+from mintage.infra.renderer.palette import Palette, mix
 from mintage.infra.renderer.shapes import Frame, Layer, Role, ellipse, layer, placed, slab, stroke
 
+# How often mountains close the view where nobody asked for them.
+_FAR_HILLS = {"landscape": 1.0, "garden": 0.8, "sea": 0.4}
 _AFLOAT = ("boat", "fish")
 _ALOFT = ("rocket", "balloon", "butterfly")
 _SIZES = {
@@ -86,7 +88,7 @@ def _distance(
         above = frame.height if brief.setting == "space" else horizon
         skies = replace(brief, sky=brief.sky - {"moon"}) if brief.setting == "space" else brief
         yield from sky.heavens(skies, palette, frame, above, chance)
-    if brief.wants("mountains") or brief.setting in {"landscape", "sea", "garden"}:
+    if brief.wants("mountains") or chance.random() < _FAR_HILLS.get(brief.setting, 0.0):
         yield from land.mountains(palette, frame, horizon, chance, tall=brief.wants("mountains"))
 
 
@@ -134,7 +136,7 @@ def _subjects(
     brief: Brief, palette: Palette, frame: Frame, horizon: float, chance: np.random.Generator
 ) -> Iterator[Layer]:
     room = frame.height - horizon
-    ground = {"portrait": frame.height * 1.0, "still": horizon + room * 0.45}.get(brief.setting, horizon + room * 0.72)
+    ground = horizon + room * (0.45 if brief.setting == "still" else 0.72)
     if brief.setting == "still" and not brief.subjects:
         brief = replace(brief, subjects=("flowers", "fruit"))
     yield from _row(brief, palette, frame, ground, 1.0, chance)
@@ -144,19 +146,17 @@ def _row(
     brief: Brief, palette: Palette, frame: Frame, ground: float, zoom: float, chance: np.random.Generator
 ) -> Iterator[Layer]:
     """Subjects side by side, each upon its own shadow."""
-    count = len(brief.subjects)
+    count, sway = len(brief.subjects), 0.07 if zoom == 1.0 else 0.01
     for place, name in enumerate(brief.subjects):
         size = _SIZES.get(name, 0.52) * zoom * (1.0 if count == 1 else 0.78)
         size = min(size, 0.96) if name == "person" else size
         gap = min(frame.width / max(count, 1), 0.62)
-        x = frame.width / 2 + (place - (count - 1) / 2) * gap + float(chance.uniform(-0.07, 0.07)) / zoom**6
+        x = frame.width / 2 + (place - (count - 1) / 2) * gap + float(chance.uniform(-sway, sway))
         y = ground
-        if name == "person" and brief.setting == "portrait":
-            y = ground if zoom == 1.0 else frame.height
+        if name == "person":
+            y = frame.height
         elif name in _ALOFT and zoom == 1.0:
             y = min(ground, frame.height * 0.5 + size * 0.5) - 0.1
-        elif name in {"person"}:
-            y = frame.height
         elif zoom == 1.0 and name not in _AFLOAT:
             shade = ellipse(x + 0.05 * size, ground, size * 0.52, size * 0.075)
             yield layer(shade, (0.05, 0.05, 0.10), role=Role.SHADOW, opacity=0.5, soft=0.022)
@@ -170,5 +170,5 @@ def _lit(one: Layer, palette: Palette) -> Layer:
     """Subjects take the colour of the light, but stay readable at night."""
     if one.role is Role.LIGHT:
         return one
-    soft = replace(palette, light=tuple((2 * c + 1.0) / 3 for c in palette.light))  # type: ignore[arg-type]
+    soft = replace(palette, light=mix(palette.light, (1, 1, 1), 1 / 3))
     return replace(one, top=soft.lit(one.top), bottom=soft.lit(one.bottom))

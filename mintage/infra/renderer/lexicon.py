@@ -7,7 +7,7 @@ WORDS: dict[str, str] = {
     "dawn": "dawn sunrise morning daybreak 黎明 清晨 早晨 日出 晨光 朝霞 拂晓",
     "noon": "noon day daytime daylight midday sunny sunlight 白天 中午 正午 阳光 晴天 晴朗",
     "sunset": "sunset dusk evening twilight sundown golden-hour 日落 黄昏 傍晚 夕阳 晚霞 落日 余晖",
-    "night": "night midnight nighttime nocturnal dark 夜晚 夜色 夜景 夜空 夜里 深夜 夜 黑暗",
+    "night": "night midnight nighttime nocturnal dark neon cyberpunk 夜晚 夜色 夜景 夜空 夜里 深夜 夜 黑暗",
     # weather and season
     "clouds": "cloud cloudy clouds overcast 云朵 白云 多云 云海 乌云 云",
     "rain": "rain rainy raining storm drizzle 下雨 雨天 暴雨 细雨 雨",

@@ -176,9 +176,9 @@ def vase(chance: np.random.Generator, accent: Colour) -> list[Layer]:
 
 
 def flower(x: float, y: float, size: float, petal: Colour) -> list[Layer]:
-    turns = np.linspace(0, 2 * np.pi, 7, endpoint=False)
+    turns, reach = np.linspace(0, 2 * np.pi, 7, endpoint=False), size * 0.62
     petals = [
-        ellipse(x + size * 0.62 * np.cos(t), y + size * 0.62 * np.sin(t), size * 0.42, size * 0.27, t) for t in turns
+        ellipse(x + reach * np.cos(t), y + reach * np.sin(t), size * 0.42, size * 0.27, t, corners=20) for t in turns
     ]
     return [
         layer(petals, mix(petal, (1, 1, 1), 0.2), petal),

@@ -144,7 +144,7 @@ def abstraction(palette: Palette, frame: Frame, chance: np.random.Generator) -> 
     for place, share in enumerate(np.linspace(0.12, 0.92, 7)):
         hue = mix(tuned(base, turn=step * place), palette.horizon, 0.35 * (1 - share))
         wave = ridge(chance, frame, frame.height * share, frame.height * 0.22, step=0.85, rough=0.18)
-        yield layer(wave, scaled(hue, 1.15), scaled(hue, 0.55), role=Role.LAND, depth=1.0 - share)
+        yield layer(wave, scaled(hue, 1.15), scaled(hue, 0.55), depth=1.0 - share)
         if place % 2:
             x, r = frame.width * chance.uniform(0.1, 0.9), chance.uniform(0.05, 0.14)
             disc = mix(NAMED["gold"], tuned(base, turn=0.5), float(chance.random()))

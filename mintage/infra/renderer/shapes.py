@@ -51,7 +51,8 @@ def layer(
     depth: float = 0.0, opacity: float = 1.0, soft: float = 0.0,
 ) -> Layer:  # fmt: skip
     outlines = (shapes,) if isinstance(shapes, np.ndarray) else tuple(shapes)
-    return Layer(outlines, top, bottom or top, role, depth, opacity, soft)
+    # Pillow compares its numbers with tuples, which numpy's own floats turn into arrays.
+    return Layer(outlines, top, bottom or top, role, float(depth), float(opacity), float(soft))
 
 
 def ellipse(x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0, corners: int = 56) -> Points:
@@ -125,7 +126,7 @@ def placed(layers: Iterable[Layer], x: float, y: float, size: float, *, mirror: 
     """Moves things drawn around the origin to where they stand."""
     scale = np.array([-size if mirror else size, size])
     return [
-        replace(one, shapes=tuple(shape * scale + (x, y) for shape in one.shapes), soft=one.soft * size)
+        replace(one, shapes=tuple(shape * scale + (x, y) for shape in one.shapes), soft=one.soft * float(size))
         for one in layers
     ]
 

@@ -1,4 +1,4 @@
-"""Cartoon: flat bright colours in two tones, a dark outline round every shape, rays and dots in the sky."""
+"""Cartoon: flat bright colours in two tones, a dark outline round every shape, a sky in bands."""
 
 import numpy as np
 from PIL import Image

@@ -1,0 +1,7 @@
+"""``python -m mintage`` is the ``mintage`` command."""
+
+import sys
+
+from mintage.cli import main
+
+sys.exit(main())

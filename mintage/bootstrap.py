@@ -1,0 +1,165 @@
+"""The composition root: settings in, everything wired out; the only place that sees all layers."""
+
+import asyncio
+import tomllib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from importlib import resources
+
+import msgspec
+
+from mintage.application.catalogue import Catalogue
+from mintage.application.generations import Generations
+from mintage.application.ledger import Ledger
+from mintage.application.people import People
+from mintage.application.ports import Mailer
+from mintage.application.recharges import Recharges
+from mintage.application.services import Services, Terms
+from mintage.domain.recorded import Recorded
+from mintage.infra.codes import CodeBook
+from mintage.infra.database import Pool
+from mintage.infra.embedded_postgres import EmbeddedPostgres
+from mintage.infra.endings import TaskEndings
+from mintage.infra.follower import Follower
+from mintage.infra.gateways import SandboxGateway
+from mintage.infra.identifiers import new_id
+from mintage.infra.journal import JournalLimits, PostgresJournal
+from mintage.infra.mail import Outbox
+from mintage.infra.migrate import migrate
+from mintage.infra.passwords import Argon2Hasher
+from mintage.infra.postgres_store import PostgresStore
+from mintage.infra.sessions import SessionVersions
+from mintage.infra.settings import Settings, secrets_of
+from mintage.infra.storage import MediaFolder
+from mintage.infra.tokens import JwtTokens
+from mintage.infra.vault import Vault
+from mintage.infra.worker import Worker
+from mintage.projections import FOLLOWED, INLINE
+
+GATEWAYS = ("wechat", "alipay", "stripe")
+EMBEDDED_CHECK_S = 2.0
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Site(msgspec.Struct, frozen=True):
+    """Where the log is and the key to what is sealed in it: all that an offline command needs."""
+
+    conninfo: str
+    vault: Vault
+    embedded: EmbeddedPostgres | None
+
+
+@contextmanager
+def site(settings: Settings) -> Iterator[Site]:
+    """The database of the settings, or the embedded one, running for as long as this lasts."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    vault = Vault(secrets_of(settings).master)
+    if settings.database_url:
+        yield Site(settings.database_url, vault, None)
+    else:
+        with EmbeddedPostgres(settings.data_dir) as embedded:
+            yield Site(embedded.conninfo, vault, embedded)
+
+
+def catalogue_of(settings: Settings) -> Catalogue:
+    """The operator's catalogue, or the built-in one; raises ``msgspec.ValidationError`` naming what is wrong in it."""
+    if settings.catalogue is not None:
+        text = settings.catalogue.read_text(encoding="utf-8")
+    else:
+        text = (resources.files("mintage") / "catalogue.toml").read_text(encoding="utf-8")
+    return msgspec.convert(tomllib.loads(text), Catalogue)
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings,
+    place: Site,
+    *,
+    base_url: Callable[[], str],
+    worker: bool = True,
+    clock: Callable[[], datetime] = utc_now,
+    mailer: Mailer | None = None,
+) -> AsyncIterator[Services]:
+    """Everything the documents are served from, with its background tasks; drained at the end.
+
+    Migrates first, so that whatever is served has its schema.
+    """
+    await asyncio.to_thread(migrate, place.conninfo, place.vault)
+    secrets, catalogue = secrets_of(settings), catalogue_of(settings)
+    db = Pool(place.conninfo)
+    await db.open()
+    endings, sessions = TaskEndings(db), SessionVersions(db)
+    media = MediaFolder(settings.data_dir / "media", base_url, secrets.signing, clock)
+    listeners: list[Callable[[Sequence[Recorded]], None]] = [endings.seen, sessions.seen]
+
+    def seen(entries: Sequence[Recorded]) -> None:
+        for listener in listeners:
+            listener(entries)
+
+    journal = PostgresJournal(
+        PostgresStore(place.conninfo, place.vault, INLINE),
+        clock=clock,
+        new_id=new_id,
+        refusals={name: refusal for model in INLINE for name, refusal in model.refusals.items()},
+        limits=JournalLimits(
+            queue_max=settings.queue_max, deadline_s=settings.deadline_s, streams_max=settings.cached_streams
+        ),
+        seen=seen,
+    )
+    generations = Generations(journal, catalogue, new_id)
+    tasks: list[asyncio.Task[None]] = []
+    await journal.start()
+    try:
+        if worker:
+            crew = Worker(generations, db, media, clock=clock)
+            listeners.append(crew.seen)
+            tasks.append(asyncio.create_task(crew.run()))
+        tasks += [asyncio.create_task(Follower(place.conninfo, place.vault, model).run()) for model in FOLLOWED]
+        if place.embedded is not None:
+            tasks.append(asyncio.create_task(_keep_up(place.embedded)))
+        yield Services(
+            people=People(
+                journal,
+                db,
+                catalogue.money,
+                hasher=Argon2Hasher(),
+                codes=CodeBook(db, secrets.signing),
+                mailer=mailer or Outbox(settings.data_dir / "outbox", new_id, clock),
+                new_id=new_id,
+                clock=clock,
+            ),
+            ledger=Ledger(journal, new_id),
+            recharges=Recharges(journal, SandboxGateway(), catalogue.money, new_id),
+            generations=generations,
+            catalogue=catalogue,
+            db=db,
+            tokens=JwtTokens(secrets.signing, clock),
+            sessions=sessions,
+            files=media,
+            endings=endings,
+            terms=Terms(
+                cors_origins=settings.cors_origins,
+                generation_wait_s=settings.generation_wait_s,
+                password_min=settings.password_min,
+                gateways=GATEWAYS if settings.sandbox_gateway else (),
+            ),
+            clock=clock,
+            ready=journal.is_taking,
+        )
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await journal.drain()
+        await db.close()
+
+
+async def _keep_up(embedded: EmbeddedPostgres) -> None:
+    """Start the embedded server again if somebody killed it; does nothing while it runs."""
+    while True:
+        await asyncio.sleep(EMBEDDED_CHECK_S)
+        await asyncio.to_thread(embedded.start)

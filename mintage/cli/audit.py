@@ -1,0 +1,47 @@
+"""``mintage audit``: what finance asks of the log."""
+
+import argparse
+import sys
+import time
+from typing import Any
+
+import psycopg
+
+from mintage.bootstrap import site
+from mintage.cli.database import show_progress
+from mintage.infra.audit import verify
+from mintage.infra.migrate import migrate
+from mintage.infra.settings import Settings
+
+
+def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("audit", help="prove the balances from the log")
+    audits = parser.add_subparsers(metavar="AUDIT", required=True)
+    verifier = audits.add_parser(
+        "verify", parents=[common], help="replay the whole log and compare; exits 0 when all agrees, 1 on a difference"
+    )
+    verifier.set_defaults(run=run_verify)
+
+
+def run_verify(settings: Settings, _: argparse.Namespace) -> int:
+    started = time.monotonic()
+    try:
+        with site(settings) as place:
+            migrate(place.conninfo, place.vault)
+            findings = verify(place.conninfo, place.vault, progress=show_progress)
+    except (psycopg.Error, OSError) as error:
+        print(f"mintage: the audit could not run: {error}", file=sys.stderr)
+        return 2
+    for difference in findings.differences:
+        print(difference)
+    totals = findings.totals
+    print(
+        f"{findings.events:,} events replayed in {time.monotonic() - started:.1f} s; {findings.accounts:,} accounts\n"
+        f"issued {-totals.issued:,} = available {totals.available:,} + held {totals.held:,} "
+        f"+ spent {totals.spent:,} + expired {totals.expired:,}"
+    )
+    if findings.found:
+        print(f"{findings.found:,} differences")
+        return 1
+    print("every rule held at every event, and every read model agrees with the log")
+    return 0

@@ -1,0 +1,87 @@
+"""``mintage serve`` and ``mintage work``: the API with its worker and followers, or workers alone."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from typing import Any
+
+import uvicorn
+import uvloop
+
+from mintage.bootstrap import running, site
+from mintage.http.app import create_app
+from mintage.infra.settings import Settings
+from mintage.infra.store import Lost
+
+_log = logging.getLogger("mintage")
+
+
+def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("serve", parents=[common], help="the API, with a worker and the followers")
+    parser.add_argument("--host", help="where to listen (MINTAGE_HOST, default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="where to listen, 0 for any free port (MINTAGE_PORT, default: 3001)")
+    parser.add_argument("--no-worker", action="store_true", help="leave the tasks to `mintage work`")
+    parser.set_defaults(run=serve)
+    parser = commands.add_parser("work", parents=[common], help="a worker alone, beside any number of others")
+    parser.set_defaults(run=work)
+
+
+def serve(settings: Settings, options: argparse.Namespace) -> int:
+    _log_to_stderr(settings)
+    with site(settings) as place, _listener(settings) as listener:
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        address = settings.public_url.rstrip("/") or f"http://{shown}:{port}"
+
+        async def run() -> None:
+            async with running(settings, place, base_url=lambda: address, worker=not options.no_worker) as services:
+                config = uvicorn.Config(
+                    create_app(services, unavailable=(Lost,)),
+                    http="httptools",
+                    ws="none",
+                    lifespan="off",
+                    access_log=False,
+                    log_config=None,
+                    timeout_graceful_shutdown=30,
+                    server_header=False,
+                )
+                _log.info("serving on http://%s:%d, data in %s", shown, port, settings.data_dir)
+                await uvicorn.Server(config).serve(sockets=[listener])
+            _log.info("drained and stopped")
+
+        uvloop.run(run())
+    return 0
+
+
+def work(settings: Settings, _: argparse.Namespace) -> int:
+    _log_to_stderr(settings)
+    with site(settings) as place:
+
+        async def run() -> None:
+            stop = asyncio.Event()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            async with running(settings, place, base_url=lambda: settings.public_url):
+                _log.info("working on the tasks of %s", settings.data_dir)
+                await stop.wait()
+            _log.info("drained and stopped")
+
+        uvloop.run(run())
+    return 0
+
+
+def _listener(settings: Settings) -> "contextlib.closing[socket.socket]":
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((settings.host, settings.port))
+    listener.listen(2048)
+    return contextlib.closing(listener)
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)

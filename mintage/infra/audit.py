@@ -1,0 +1,174 @@
+"""Replays the whole log and proves what the database serves: every rule held at every event, every balance agrees."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+import psycopg
+
+from mintage.domain.catalogue import decider_of
+from mintage.domain.credits.decider import CREDITS, CreditAccount
+from mintage.domain.credits.events import CreditEvent, HoldCaptured, HoldReleased
+from mintage.domain.credits.postings import Posting, posting_of
+from mintage.domain.generation.events import GenerationCancelled, GenerationCompleted, GenerationFailed
+from mintage.domain.recorded import Recorded
+from mintage.infra.database import connect_sync
+from mintage.infra.log_reader import head, portions
+from mintage.infra.rebuild import rebuild
+from mintage.infra.store import BEGINNING
+from mintage.infra.vault import Vault
+from mintage.projections import INLINE
+from mintage.projections.ledger import CREDIT_EVENTS
+
+DIFFERENCES_MAX: Final = 100
+"""So many are named; the rest are counted."""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """Where the log breaks a rule or the database disagrees: the stream, the event's version, and what is wrong."""
+
+    stream: str
+    version: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.stream} event {self.version}: {self.what}"
+
+
+class Findings(msgspec.Struct):
+    """What a replay came to; ``totals`` are all postings added up, which must come to zero."""
+
+    events: int = 0
+    accounts: int = 0
+    totals: Posting = Posting()
+    found: int = 0
+    differences: list[Difference] = []
+
+    def report(self, difference: Difference) -> None:
+        self.found += 1
+        if self.found <= DIFFERENCES_MAX:
+            self.differences.append(difference)
+
+
+class Replay:
+    """Folds the log, event by event, into accounts and postings, and checks each rule as it goes."""
+
+    def __init__(self) -> None:
+        self.findings = Findings()
+        self.accounts: dict[str, CreditAccount] = {}
+        self.versions: dict[str, int] = {}
+        self._sums = [0, 0, 0, 0, 0]
+        self._settled: dict[str, tuple[str, int]] = {}
+        self._position = 0
+        self._at = BEGINNING
+
+    def feed(self, entries: Sequence[Recorded]) -> None:
+        versions = self.versions
+        for entry in entries:
+            stream, version = entry.stream, entry.version
+            if entry.position != self._position + 1:
+                self._report(entry, f"position {entry.position} follows {self._position}")
+            if version != versions.get(stream, 0) + 1:
+                self._report(entry, f"version {version} follows {versions.get(stream, 0)}")
+            if entry.at < self._at:
+                self._report(entry, "recorded before the event before it")
+            self._position, self._at, versions[stream] = entry.position, entry.at, version
+            event = entry.event
+            if isinstance(event, CREDIT_EVENTS):
+                self._post(entry, event)
+            elif isinstance(event, GenerationCompleted | GenerationFailed | GenerationCancelled):
+                self._end(entry, event)
+        self.findings.events += len(entries)
+
+    def finish(self) -> Findings:
+        """Check what only the end of the log shows."""
+        for stream, account in self.accounts.items():
+            held = sum(lot.amount for lots in account.holds.values() for lot in lots)
+            if account.available != sum(lot.amount for lot in account.lots) or account.held != held:
+                version = self.versions[stream]
+                self.findings.report(Difference(stream, version, "lots and holds do not add up to the balance"))
+        for task_id, (ending, _) in self._settled.items():
+            self.findings.report(Difference(f"generation-{task_id}", 0, f"{ending} without the other half"))
+        self.findings.accounts = len(self.accounts)
+        self.findings.totals = Posting(*self._sums)
+        if sum(self._sums):
+            self.findings.report(Difference("credits", 0, f"all postings sum to {sum(self._sums)}"))
+        return self.findings
+
+    def _post(self, entry: Recorded, event: CreditEvent) -> None:
+        stream = entry.stream
+        try:
+            account = CREDITS.evolve(self.accounts.get(stream) or CREDITS.initial, event)
+        except (KeyError, IndexError):
+            self._report(entry, f"{type(event).__name__} of a lot or hold that is not there")
+            return
+        self.accounts[stream] = account
+        if account.available < 0 or account.held < 0:
+            self._report(entry, f"available {account.available}, held {account.held}")
+        posting = posting_of(event)
+        sums = self._sums
+        sums[0] += posting.available
+        sums[1] += posting.held
+        sums[2] += posting.issued
+        sums[3] += posting.spent
+        sums[4] += posting.expired
+        if isinstance(event, HoldCaptured):
+            self._match(event.hold_id, "captured", event.amount)
+        elif isinstance(event, HoldReleased):
+            self._match(event.hold_id, "released", 0)
+
+    def _end(self, entry: Recorded, event: GenerationCompleted | GenerationFailed | GenerationCancelled) -> None:
+        charged = event.charged if isinstance(event, GenerationCompleted) else 0
+        self._match(entry.key, "captured" if charged else "released", charged)
+
+    def _match(self, task_id: str, ending: str, amount: int) -> None:
+        """A task's end and its hold's end come in one transaction and say the same."""
+        other = self._settled.pop(task_id, None)
+        if other is None:
+            self._settled[task_id] = (ending, amount)
+        elif other != (ending, amount):
+            what = f"its hold was {other[0]} for {other[1]}, its end says {ending} for {amount}"
+            self.findings.report(
+                Difference(f"generation-{task_id}", self.versions.get(f"generation-{task_id}", 0), what)
+            )
+
+    def _report(self, entry: Recorded, what: str) -> None:
+        self.findings.report(Difference(entry.stream, entry.version, what))
+
+
+def verify(conninfo: str, vault: Vault, progress: Callable[[int, int], None] = lambda _done, _all: None) -> Findings:
+    """Replay the log from event 1 and compare every account and every inline read model with it, under traffic."""
+    replay = Replay()
+    with connect_sync(conninfo) as connection:
+        connection.execute("set statement_timeout = 0")
+        connection.execute("set idle_in_transaction_session_timeout = 0")
+        connection.execute("begin isolation level repeatable read read only")
+        end = head(connection)
+        for entries in portions(connection, after=0, upto=end):
+            replay.feed(entries)
+            progress(entries[-1].position, end)
+        findings = replay.finish()
+        _compare_accounts(connection, replay, findings)
+        connection.execute("commit")
+    for model in INLINE:
+        for table, rows in rebuild(conninfo, vault, model, swap=False).differences.items():
+            if rows:
+                findings.report(Difference(f"read model {model.name}", 0, f"{rows} rows of table {table} differ"))
+    return findings
+
+
+def _compare_accounts(connection: psycopg.Connection[Any], replay: Replay, findings: Findings) -> None:
+    served: dict[str, tuple[int, int, int]] = {}
+    rows = connection.execute("select user_id::text, available, held, version from credit_accounts").fetchall()
+    for user_id, available, held, version in rows:
+        served[CREDITS.stream(user_id)] = (available, held, version)
+    for stream in sorted(served.keys() | replay.accounts.keys()):
+        account = replay.accounts.get(stream) or decider_of(stream).initial
+        replayed = (account.available, account.held, replay.versions.get(stream, 0))
+        if served.get(stream, (0, 0, 0)) != replayed:
+            available, held, version = served.get(stream, (0, 0, 0))
+            what = (
+                f"the log comes to {replayed[0]} available and {replayed[1]} held, "
+                f"the database serves {available} and {held} as of event {version}"
+            )
+            findings.report(Difference(stream, replayed[2], what))

@@ -1,0 +1,60 @@
+"""The files of works in a directory: written whole or not at all, found only under keys we made."""
+
+import asyncio
+import hmac
+import re
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+URL_LIFE_S: Final = 86_400
+_KEY: Final = re.compile(r"[0-9a-f]{2}/[0-9a-f-]{36}(-thumbnail)?\.(png|webp)")
+
+
+class MediaFolder:
+    """Implements ``application.ports.Files``; urls are signed with a key of their own and good for 24 hours."""
+
+    def __init__(self, folder: Path, base_url: Callable[[], str], key: bytes, clock: Callable[[], datetime]) -> None:
+        self._folder = folder
+        self._base_url = base_url
+        self._key = hmac.digest(key, b"file urls", "sha256")
+        self._clock = clock
+
+    @staticmethod
+    def key_of(work_id: str, suffix: str) -> str:
+        """Where a work's file goes; spread over folders by the end of the id, which is random."""
+        return f"{work_id[-2:]}/{work_id}{suffix}"
+
+    def url(self, key: str) -> str:
+        expires = str(int(self._clock().timestamp()) + URL_LIFE_S)
+        return f"{self._base_url()}/files/{key}?expires={expires}&signature={self._signature(key, expires)}"
+
+    def genuine(self, key: str, expires: str, signature: str) -> bool:
+        if not expires.isascii() or not expires.isdigit() or len(expires) > 12:
+            return False
+        if not hmac.compare_digest(signature.encode(), self._signature(key, expires).encode()):
+            return False
+        return int(expires) > self._clock().timestamp()
+
+    async def read(self, key: str) -> bytes | None:
+        if not _KEY.fullmatch(key):
+            return None
+        try:
+            return await asyncio.to_thread((self._folder / key).read_bytes)
+        except FileNotFoundError:
+            return None
+
+    def write(self, key: str, content: bytes) -> None:
+        """Store a file; a crash leaves it whole or absent."""
+        path = self._folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(path.name + ".part")
+        draft.write_bytes(content)
+        draft.rename(path)
+
+    def remove(self, key: str) -> None:
+        (self._folder / key).unlink(missing_ok=True)
+
+    def _signature(self, key: str, expires: str) -> str:
+        return hmac.new(self._key, f"{key}\n{expires}".encode(), "sha256").hexdigest()

@@ -1,0 +1,104 @@
+"""A real PostgreSQL for the session, a fresh database for each test that asks for one, the real app on it."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from mintage.application.ports import Mail
+from mintage.application.services import Services
+from mintage.bootstrap import Site, running
+from mintage.http.app import create_app
+from mintage.infra.embedded_postgres import EmbeddedPostgres
+from mintage.infra.migrate import migrate
+from mintage.infra.settings import Settings
+from mintage.infra.store import Lost
+from mintage.infra.vault import Vault
+
+BASE_URL = "http://mintage.test"
+VAULT = Vault(b"the master key of all the tests.")
+TEMPLATE = "mintage_template"
+
+Token = Callable[[], Awaitable[tuple[dict[str, object], dict[str, str]]]]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """One server for the session, with a migrated template to copy."""
+    with tempfile.TemporaryDirectory(prefix="mintage-tests-") as folder, EmbeddedPostgres(Path(folder)) as server:
+        with psycopg.connect(server.conninfo, autocommit=True) as connection:
+            connection.execute(f"create database {TEMPLATE}")
+        migrate(on_database(server.conninfo, TEMPLATE), VAULT)
+        yield server
+
+
+def on_database(conninfo: str, name: str) -> str:
+    return psycopg.conninfo.make_conninfo(conninfo, dbname=name)
+
+
+@pytest.fixture
+def conninfo(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """A migrated, empty database of this test's own."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgres.conninfo, autocommit=True) as connection:
+        connection.execute(f"create database {name} template {TEMPLATE} strategy file_copy")
+        try:
+            yield on_database(postgres.conninfo, name)
+        finally:
+            connection.execute(f"drop database {name} with (force)")
+
+
+class Mailbox(list[Mail]):
+    """Implements ``application.ports.Mailer`` by keeping what is sent."""
+
+    def send(self, mail: Mail) -> None:
+        self.append(mail)
+
+
+@pytest.fixture
+def mailbox() -> Mailbox:
+    return Mailbox()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path)
+
+
+@pytest.fixture
+async def services(conninfo: str, settings: Settings, mailbox: Mailbox) -> AsyncIterator[Services]:
+    """The whole system as `mintage serve` runs it, worker and followers included, without the socket."""
+    place = Site(conninfo, VAULT, None)
+    async with running(settings, place, base_url=lambda: BASE_URL, mailer=mailbox) as everything:
+        yield everything
+
+
+@pytest.fixture
+async def client(services: Services) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=create_app(services, unavailable=(Lost,)), raise_app_exceptions=False)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url=BASE_URL, timeout=60) as http:
+        yield http
+
+
+@pytest.fixture
+def token(client: httpx.AsyncClient) -> Token:
+    """Registers somebody new on v1; gives the user as v1 shows it, and the headers to be them."""
+
+    async def register() -> tuple[dict[str, object], dict[str, str]]:
+        body = {"username": f"u{uuid4().hex[:20]}", "password": "123456"}
+        reply = (await client.post("/api/v1/auth/register", json=body)).json()
+        return reply["data"]["user"], {"Authorization": f"Bearer {reply['data']['token']}"}
+
+    return register
+
+
+async def until(condition: Callable[[], Awaitable[bool]], *, timeout_s: float = 30.0) -> None:
+    """Come back when it is so; fails when the time is over."""
+    async with asyncio.timeout(timeout_s):
+        while not await condition():
+            await asyncio.sleep(0.02)
