@@ -9,7 +9,7 @@ from mintage.domain.recorded import Recorded
 from mintage.infra.codec import decode, opened, owner_of
 from mintage.infra.vault import Vault
 
-PORTION: Final = 2_000
+PORTION: Final = 1_000
 
 _READ: Final = """
 select notification_id, originator_id, originator_version, topic, state from stored_events

@@ -1,0 +1,94 @@
+"""Long accounts and the replay of a long log: does an account with a million events open and spend as a new one does?
+
+Run as ``python -m benchmarks.depth DATA_DIR EVENTS``; prints one line of JSON.
+"""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import msgspec
+import uvloop
+
+from benchmarks.people import people
+from mintage.application.services import Services
+from mintage.bootstrap import Site, running, site
+from mintage.infra.audit import Replay
+from mintage.infra.database import connect_sync
+from mintage.infra.log_reader import head, portions
+from mintage.infra.settings import Settings
+
+TRIES = 200
+
+
+class Depth(msgspec.Struct):
+    """Milliseconds a consume, on the long account and on new ones; replayed events a second of processor time."""
+
+    events: int
+    warm_long_ms: float
+    warm_new_ms: float
+    cold_long_ms: float
+    cold_new_ms: float
+    replay_rate: float
+
+
+async def consume(services: Services, user: str) -> float:
+    began = time.perf_counter()
+    await services.ledger.consume(user, 1, "生成AI图片", render=lambda _: b"")
+    return (time.perf_counter() - began) * 1000
+
+
+async def measure(settings: Settings, place: Site, events: int) -> Depth:
+    async with running(settings, place, base_url=lambda: "", worker=False) as services:
+        users, _ = await people(services, 2 + 2 * TRIES)
+        long = users[0]
+        left = events
+
+        async def caller() -> None:
+            nonlocal left
+            while left > 0:
+                left -= 1
+                await consume(services, long)
+
+        await asyncio.gather(*(caller() for _ in range(500)))
+        await consume(services, users[1])
+        # Alternately, so that whatever else the machine does meets both.
+        warm = [(await consume(services, long), await consume(services, users[1])) for _ in range(TRIES)]
+        journal = services.ledger._journal
+        cold = []
+        for place_of_user in range(2, 2 + TRIES):
+            journal._forget()  # type: ignore[attr-defined]
+            cold.append((await consume(services, long), await consume(services, users[place_of_user])))
+        rate = await asyncio.to_thread(replay_rate, place)
+    return Depth(
+        events,
+        median(pair[0] for pair in warm),
+        median(pair[1] for pair in warm),
+        median(pair[0] for pair in cold),
+        median(pair[1] for pair in cold),
+        rate,
+    )
+
+
+def replay_rate(place: Site) -> float:
+    """Events a second of this process's time on the processor: read, decoded, checked, folded and posted."""
+    with connect_sync(place.conninfo) as connection:
+        began = time.thread_time()
+        replay = Replay()
+        for entries in portions(connection, after=0, upto=head(connection)):
+            replay.feed(entries)
+        findings = replay.finish()
+        assert not findings.found, findings.differences
+        return findings.events / (time.thread_time() - began)
+
+
+def main(data_dir: Path, events: int) -> None:
+    settings = Settings(data_dir=data_dir)
+    with site(settings) as place:
+        print(msgspec.json.encode(uvloop.run(measure(settings, place, events))).decode())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
