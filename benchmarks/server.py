@@ -8,19 +8,23 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jwt
 import msgspec
 import uvicorn
 import uvloop
 from litestar import Litestar, Request, Response, post
-from mintage.http.app import create_app
 from psycopg_pool import AsyncConnectionPool
 
 from benchmarks.people import CREDITS_EACH, people
-from mintage.application.services import Services
 from mintage.bootstrap import running, site
+from mintage.cli.serve import server_config
+from mintage.domain.credits.decider import InsufficientCredits
+from mintage.http.app import create_app
+from mintage.http.bodies import Body
+from mintage.http.calls import Call
+from mintage.http.replies import Json
 from mintage.infra.identifiers import new_id
 from mintage.infra.settings import Settings, secrets_of
 
@@ -56,23 +60,10 @@ async def main(data_dir: Path, count: int) -> None:
                 await connection.execute(
                     "insert into conventional_accounts select unnest(%s::uuid[]), %s", (users, CREDITS_EACH)
                 )
-            app = create_app(services, extra_handlers=comparisons(services, pool))
+            app = create_app(services, extra_handlers=comparisons(pool))
             plain = Litestar([plain_noop(secrets_of(settings).signing)], openapi_config=None, logging_config=None)
             listeners = [listener(), listener()]
-            servers = [
-                uvicorn.Server(
-                    uvicorn.Config(
-                        served,  # type: ignore[arg-type]
-                        http="httptools",
-                        ws="none",
-                        lifespan="off",
-                        access_log=False,
-                        log_config=None,
-                        server_header=False,
-                    )
-                )
-                for served in (app, plain)
-            ]
+            servers = [uvicorn.Server(server_config(served)) for served in (app, plain)]
             ports = [one.getsockname()[1] for one in listeners]
             serving = Serving(ports[0], ports[1], os.getpid(), users, tokens)
             sys.stdout.buffer.write(msgspec.json.encode(serving) + b"\n")
@@ -81,9 +72,47 @@ async def main(data_dir: Path, count: int) -> None:
             await pool.close()
 
 
-def comparisons(services: Services, pool: AsyncConnectionPool) -> list[Any]:
+class Spend(msgspec.Struct):
+    """The body of consume, as the server document has it."""
+
+    amount: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    description: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+TAKE = "update conventional_accounts set balance = balance - %s where user_id = %s and balance >= %s returning balance"
+ENTER = "insert into conventional_transactions (id, user_id, amount, description) values (%s, %s, %s, %s)"
+REPLY = msgspec.json.Encoder()
+
+
+def reply(transaction_id: str, new_balance: int) -> Json:
+    data = {"transaction_id": transaction_id, "new_balance": new_balance}
+    return Json(REPLY.encode({"success": True, "data": data, "message": "积分消费成功"}))
+
+
+def comparisons(pool: AsyncConnectionPool) -> list[Any]:
     """The no-op and the conventional way, under the same app, middleware, body and reply as consume."""
-    raise NotImplementedError
+    spend = Body(Spend)
+
+    @post("/api/bench/noop", status_code=200)
+    async def noop(request: Call) -> Json:
+        await request.caller()
+        await request.read(spend)
+        return reply(new_id(), 1)
+
+    @post("/api/bench/conventional", status_code=200)
+    async def conventional(request: Call) -> Json:
+        caller = await request.caller()
+        asked = await request.read(spend)
+        transaction_id = new_id()
+        async with pool.connection() as connection, connection.transaction():
+            taken = await connection.execute(TAKE, (asked.amount, caller.user_id, asked.amount))
+            row = await taken.fetchone()
+            if row is None:
+                raise InsufficientCredits(required=asked.amount, available=0)
+            await connection.execute(ENTER, (transaction_id, caller.user_id, asked.amount, asked.description))
+        return reply(transaction_id, row[0])
+
+    return [noop, conventional]
 
 
 def plain_noop(secret: bytes) -> Any:

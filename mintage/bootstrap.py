@@ -23,6 +23,7 @@ from mintage.infra.embedded_postgres import EmbeddedPostgres
 from mintage.infra.endings import TaskEndings
 from mintage.infra.follower import Follower
 from mintage.infra.gateways import SandboxGateway
+from mintage.infra.housekeeping import keep_tidy
 from mintage.infra.identifiers import new_id
 from mintage.infra.journal import JournalLimits, PostgresJournal
 from mintage.infra.mail import Outbox
@@ -119,6 +120,7 @@ async def running(
             listeners.append(crew.seen)
             tasks.append(asyncio.create_task(crew.run()))
         tasks += [asyncio.create_task(Follower(place.conninfo, place.vault, model).run()) for model in FOLLOWED]
+        tasks.append(asyncio.create_task(keep_tidy(db, clock)))
         if place.embedded is not None:
             tasks.append(asyncio.create_task(_keep_up(place.embedded)))
         yield Services(

@@ -38,22 +38,34 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
 
         async def run() -> None:
             async with running(settings, place, base_url=lambda: address, worker=not options.no_worker) as services:
-                config = uvicorn.Config(
-                    create_app(services, unavailable=(Lost,)),
-                    http="httptools",
-                    ws="none",
-                    lifespan="off",
-                    access_log=False,
-                    log_config=None,
-                    timeout_graceful_shutdown=30,
-                    server_header=False,
-                )
+                server = uvicorn.Server(server_config(create_app(services, unavailable=(Lost,))))
+
+                def stop(*_: object) -> None:
+                    server.should_exit = True
+
+                # uvicorn hands a signal on when it is done with it; without these that would kill us before the drain.
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, stop)
                 _log.info("serving on http://%s:%d, data in %s", shown, port, settings.data_dir)
-                await uvicorn.Server(config).serve(sockets=[listener])
+                await server.serve(sockets=[listener])
             _log.info("drained and stopped")
 
         uvloop.run(run())
     return 0
+
+
+def server_config(app: Any) -> uvicorn.Config:
+    """How the app is served, here and in the benchmarks."""
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=30,
+        server_header=False,
+    )
 
 
 def work(settings: Settings, _: argparse.Namespace) -> int:

@@ -5,9 +5,10 @@ from typing import Any, Final
 
 import msgspec
 import psycopg
+from msgspec.structs import astuple
 
 from mintage.domain.catalogue import decider_of
-from mintage.domain.credits.decider import CREDITS, CreditAccount
+from mintage.domain.credits.decider import CREDITS, CreditAccount, evolve
 from mintage.domain.credits.events import CreditEvent, HoldCaptured, HoldReleased
 from mintage.domain.credits.postings import Posting, posting_of
 from mintage.domain.generation.events import GenerationCancelled, GenerationCompleted, GenerationFailed
@@ -20,6 +21,7 @@ from mintage.infra.vault import Vault
 from mintage.projections import INLINE
 from mintage.projections.ledger import CREDIT_EVENTS
 
+EMPTY: Final = CREDITS.initial
 DIFFERENCES_MAX: Final = 100
 """So many are named; the rest are counted."""
 
@@ -57,27 +59,27 @@ class Replay:
         self.findings = Findings()
         self.accounts: dict[str, CreditAccount] = {}
         self.versions: dict[str, int] = {}
-        self._sums = [0, 0, 0, 0, 0]
+        self._totals = Posting()
         self._settled: dict[str, tuple[str, int]] = {}
         self._position = 0
         self._at = BEGINNING
 
     def feed(self, entries: Sequence[Recorded]) -> None:
-        versions = self.versions
+        versions, position, at = self.versions, self._position, self._at
         for entry in entries:
-            stream, version = entry.stream, entry.version
-            if entry.position != self._position + 1:
-                self._report(entry, f"position {entry.position} follows {self._position}")
+            stream, version, event = entry.stream, entry.version, entry.event
+            if entry.position != position + 1:
+                self._report(entry, f"position {entry.position} follows {position}")
             if version != versions.get(stream, 0) + 1:
                 self._report(entry, f"version {version} follows {versions.get(stream, 0)}")
-            if entry.at < self._at:
+            if entry.at < at:
                 self._report(entry, "recorded before the event before it")
-            self._position, self._at, versions[stream] = entry.position, entry.at, version
-            event = entry.event
+            position, at, versions[stream] = entry.position, entry.at, version
             if isinstance(event, CREDIT_EVENTS):
                 self._post(entry, event)
             elif isinstance(event, GenerationCompleted | GenerationFailed | GenerationCancelled):
                 self._end(entry, event)
+        self._position, self._at = position, at
         self.findings.events += len(entries)
 
     def finish(self) -> Findings:
@@ -90,28 +92,29 @@ class Replay:
         for task_id, (ending, _) in self._settled.items():
             self.findings.report(Difference(f"generation-{task_id}", 0, f"{ending} without the other half"))
         self.findings.accounts = len(self.accounts)
-        self.findings.totals = Posting(*self._sums)
-        if sum(self._sums):
-            self.findings.report(Difference("credits", 0, f"all postings sum to {sum(self._sums)}"))
+        self.findings.totals = self._totals
+        if balance := sum(astuple(self._totals)):
+            self.findings.report(Difference("credits", 0, f"all postings sum to {balance}"))
         return self.findings
 
     def _post(self, entry: Recorded, event: CreditEvent) -> None:
         stream = entry.stream
         try:
-            account = CREDITS.evolve(self.accounts.get(stream) or CREDITS.initial, event)
+            account = evolve(self.accounts.get(stream, EMPTY), event)
         except (KeyError, IndexError):
             self._report(entry, f"{type(event).__name__} of a lot or hold that is not there")
             return
         self.accounts[stream] = account
         if account.available < 0 or account.held < 0:
             self._report(entry, f"available {account.available}, held {account.held}")
-        posting = posting_of(event)
-        sums = self._sums
-        sums[0] += posting.available
-        sums[1] += posting.held
-        sums[2] += posting.issued
-        sums[3] += posting.spent
-        sums[4] += posting.expired
+        totals, posting = self._totals, posting_of(event)
+        self._totals = Posting(
+            totals.available + posting.available,
+            totals.held + posting.held,
+            totals.issued + posting.issued,
+            totals.spent + posting.spent,
+            totals.expired + posting.expired,
+        )
         if isinstance(event, HoldCaptured):
             self._match(event.hold_id, "captured", event.amount)
         elif isinstance(event, HoldReleased):

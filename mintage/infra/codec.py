@@ -27,8 +27,16 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     data: AnyEvent
 
 
+class _RetiredEnvelope(msgspec.Struct, frozen=True, gc=False):
+    at: datetime
+    actor: str
+    command: str
+    data: dict[str, Any]
+
+
 _encoder = msgspec.json.Encoder()
 _decode = msgspec.json.Decoder(Envelope).decode
+_decode_retired = msgspec.json.Decoder(_RetiredEnvelope).decode
 
 
 def owner_of(entry: Recorded) -> str | None:
@@ -61,7 +69,7 @@ def decode(
     state: bytes,
     upcasters: Mapping[str, Upcaster] = UPCASTERS,
 ) -> Recorded:
-    """An event as stored, its personal fields still sealed. Raises ``msgspec.ValidationError`` if it is damaged."""
+    """An event as stored, its personal fields still sealed. Raises ``ValueError`` if it cannot be read."""
     envelope = _upcast(state, upcasters) if topic in upcasters else _decode(state)
     return Recorded(position, stream, version, envelope.at, envelope.actor, envelope.command, envelope.data)
 
@@ -82,8 +90,8 @@ def tag_of(entry: Recorded) -> str:
 
 
 def _upcast(state: bytes, upcasters: Mapping[str, Upcaster]) -> Envelope:
-    raw = msgspec.json.decode(state)
-    data = raw["data"]
-    while (upcaster := upcasters.get(data["type"])) is not None:
+    raw = _decode_retired(state)
+    data = raw.data
+    while (upcaster := upcasters.get(data.get("type", ""))) is not None:
         data = upcaster(data)
-    return msgspec.convert({**raw, "data": data}, Envelope)
+    return Envelope(raw.at, raw.actor, raw.command, msgspec.convert(data, AnyEvent))

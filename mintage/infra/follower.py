@@ -55,15 +55,28 @@ class Follower:
         try:
             while True:
                 try:
-                    caught_up = await asyncio.to_thread(self._step) < PORTION
+                    caught_up = await self._portion() < PORTION
                 except GONE as error:
                     _log.warning("read model %s cannot follow: %s", self._model.name, error)
+                    self._close()
+                    caught_up = True
+                except Exception:  # noqa: BLE001 -- nothing was kept of the portion; it is tried again
+                    _log.exception("read model %s cannot follow", self._model.name)
                     self._close()
                     caught_up = True
                 if caught_up:
                     await asyncio.sleep(IDLE_S)
         finally:
             self._close()
+
+    async def _portion(self) -> int:
+        """A step in a thread of its own, which is waited for even when this is cancelled: it has the connection."""
+        step = asyncio.ensure_future(asyncio.to_thread(self._step))
+        try:
+            return await asyncio.shield(step)
+        except asyncio.CancelledError:
+            await asyncio.gather(step, return_exceptions=True)
+            raise
 
     def _step(self) -> int:
         if self._connection is None:

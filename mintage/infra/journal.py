@@ -164,7 +164,10 @@ class PostgresJournal:
             await self._settle(batch)
         except Lost:
             # Nothing of these was stored: what may have been is settled inside. They go first when the log is back.
-            self._queue.extendleft(reversed([request for request in batch if not request.future.done()]))
+            again = [request for request in batch if not request.future.done()]
+            for request in again:
+                request.tried = False
+            self._queue.extendleft(reversed(again))
             raise
 
     def _take(self) -> Iterator[_Request]:
@@ -189,9 +192,9 @@ class PostgresJournal:
         else:
             for entry in tail.entries:
                 self._catch_up(entry)
-            if tail.entries:
-                self._seen(tail.entries)
         self._position = tail.position
+        if tail.entries:
+            self._tell(tail.entries)
 
     def _catch_up(self, entry: Recorded) -> None:
         if (named := numbered(entry.event)) is not None:
@@ -209,6 +212,7 @@ class PostgresJournal:
         stage = await self._decide(requests)
         if not stage.entries and not stage.records:
             await self._store.unlock()
+            self._evict()
             self._answer(requests)
             return
         try:
@@ -256,9 +260,10 @@ class PostgresJournal:
             except Lost as again:
                 _log.warning("still out of reach: %s", again)
         if stored:
+            # Answered first: should the connection go again, these must not be run again.
             _log.warning("the batch of %d had been stored", len(requests))
-            await self._store.unlock()
             self._answer(requests)
+            await self._store.unlock()
         else:
             await self._settle([request for request in requests if not request.future.done()])
 
@@ -306,12 +311,22 @@ class PostgresJournal:
         for stream, versioned in stage.changed.items():
             states[stream] = versioned
             states.move_to_end(stream)
-        while len(states) > self._limits.streams_max:
-            states.popitem(last=False)
+        self._evict()
         self._numbers.update(stage.numbers)
         self._position += len(stage.entries)
         self._last_at = stage.now
-        self._seen(stage.entries)
+        self._tell(stage.entries)
+
+    def _evict(self) -> None:
+        """Keep what was changed or loaded last."""
+        while len(self._states) > self._limits.streams_max:
+            self._states.popitem(last=False)
+
+    def _tell(self, entries: Sequence[Recorded]) -> None:
+        try:
+            self._seen(entries)
+        except Exception:  # noqa: BLE001 -- the events are stored whoever listens
+            _log.exception("a listener failed")
 
     def _answer(self, requests: Sequence[_Request]) -> None:
         for request in requests:

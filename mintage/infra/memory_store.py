@@ -26,7 +26,8 @@ class MemoryLog:
         self.receipts: dict[ReceiptKey, Receipt] = {}
         self.records: list[Record] = []
         self.numbers: dict[str, int] = {}
-        self.snapshots: dict[str, Snapshot] = {}
+        self.snapshots: dict[tuple[str, int], Snapshot] = {}
+        """By stream and the shape of its aggregate's state."""
         self.keys: dict[str, AESGCM] = {}
 
     def read(self, after: int, limit: int) -> list[Recorded]:
@@ -66,21 +67,29 @@ class MemoryStore:
     ) -> None:
         log = self._log
         try:
+            if entries and entries[0].position != (log.recorder.max_notification_id() or 0) + 1:
+                raise Stale("stored_events_notification_id_idx", "the position is taken already")
             command_ids = {entry.command_id for entry in entries}
             if not log.command_ids.isdisjoint(command_ids):
                 raise Breach("stored_events_command", "the command is stored already")
-            rows = [self._row(entry) for entry in entries]
+            keys = dict(log.keys)
+            try:
+                rows = [_row(entry, keys) for entry in entries]
+            except KeyError as error:
+                raise Breach(None, f"no key of {error}") from error
             try:
                 log.recorder.insert_events(rows)
             except IntegrityError as error:
                 raise Stale("stored_events_pkey", str(error)) from error
+            log.keys = keys
             log.command_ids |= command_ids
             log.numbers.update(named for entry in entries if (named := numbered(entry.event)) is not None)
             for record in records:
                 if isinstance(record, Receipt):
                     log.receipts[(record.user_id, record.path, record.key)] = record
             log.records += records
-            log.snapshots.update({snapshot.stream: snapshot for snapshot in snapshots})
+            for snapshot in snapshots:
+                log.snapshots[(snapshot.stream, decider_of(snapshot.stream).shape)] = snapshot
         finally:
             await self.unlock()
 
@@ -95,19 +104,20 @@ class MemoryStore:
     def _fold(self, stream: str) -> tuple[int, object]:
         decider = decider_of(stream)
         version, state = 0, decider.initial
-        if (snapshot := self._log.snapshots.get(stream)) is not None:
+        if (snapshot := self._log.snapshots.get((stream, decider.shape))) is not None:
             version, state = snapshot.version, snapshot.state
         for row in self._log.recorder.select_events(stream, gt=version):
             version = row.originator_version
             state = decider.evolve(state, decode(0, stream, version, row.topic, row.state).event)
         return version, state
 
-    def _row(self, entry: Recorded) -> StoredEvent:
-        owner = owner_of(entry)
-        match entry.event:
-            case PersonRegistered(user_id=user_id):
-                self._log.keys[user_id] = AESGCM(AESGCM.generate_key(256))
-            case PersonErased(user_id=user_id):
-                del self._log.keys[user_id]
-        key = self._log.keys[owner] if owner is not None else None
-        return StoredEvent(entry.stream, entry.version, tag_of(entry), encode(entry, key))
+
+def _row(entry: Recorded, keys: dict[str, AESGCM]) -> StoredEvent:
+    owner = owner_of(entry)
+    match entry.event:
+        case PersonRegistered(user_id=user_id):
+            keys[user_id] = AESGCM(AESGCM.generate_key(256))
+        case PersonErased(user_id=user_id):
+            del keys[user_id]
+    key = keys[owner] if owner is not None else None
+    return StoredEvent(entry.stream, entry.version, tag_of(entry), encode(entry, key))

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from mintage.infra.database import connect_sync
+from mintage.infra.follower import follower_lock
 from mintage.infra.log_reader import head
 from mintage.infra.postgres_store import LOG_LOCK
 from mintage.infra.rebuild import fill
@@ -71,6 +72,9 @@ def _read_models(connection: psycopg.Connection[Any], vault: Vault) -> list[str]
         connection.execute(DROP_DOCUMENT_VIEWS)
     for name in changed:
         model = READ_MODELS[name.removeprefix("read model ")]
+        if model in FOLLOWED:
+            # A follower in the middle of a portion would leave it and its checkpoint in the empty table.
+            connection.execute("select pg_advisory_xact_lock(%s)", (follower_lock(model),))
         for table in model.tables:
             connection.execute(SQL("drop table if exists {}").format(Identifier(table)))
         connection.execute(model.schema)

@@ -5,13 +5,16 @@ docs/decisions). It is held to the commit, so that positions appear in order and
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from socket import SHUT_RDWR, socket
 from typing import Any, Final
 
 import msgspec
 import psycopg
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from psycopg.errors import ProgramLimitExceeded
 
 from mintage.application.records import Receipt, Record
 from mintage.domain.catalogue import decider_of
@@ -180,6 +183,8 @@ class PostgresStore:
         self, connection: psycopg.AsyncConnection[Any], entries: Sequence[Recorded]
     ) -> list[Statement]:
         """Make the keys of newcomers, drop those of the erased, and have at hand whatever is to be sealed with."""
+        if len(self._keys) > KEYS_MAX:
+            self._keys.clear()
         made: dict[str, bytes] = {}
         dropped: list[str] = []
         owners: set[str] = set()
@@ -192,9 +197,6 @@ class PostgresStore:
             elif (owner := owner_of(entry)) is not None and owner not in self._keys:
                 owners.add(owner)
         if owners:
-            if len(self._keys) > KEYS_MAX:
-                self._keys = {user_id: self._keys[user_id] for user_id in made}
-                owners = {owner for entry in entries if (owner := owner_of(entry)) is not None} - made.keys()
             for user_id, wrapped in await _all(connection, _KEYS, (list(owners),)):
                 self._keys[user_id] = self._vault.unwrap(user_id, wrapped)
         writes = []
@@ -235,12 +237,14 @@ class PostgresStore:
     @asynccontextmanager
     async def _talking(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """A connection whose every failure is named; after one it is dropped, and the next use makes a new one."""
+        connection = self._connection
+        if connection is None:
+            self._connection = connection = await connect(self._conninfo)
+        # Not asyncio.timeout: psycopg would answer the cancellation by asking the silent server to cancel.
+        timer = asyncio.get_running_loop().call_later(OPERATION_S, _hang_up, connection)
         try:
-            if self._connection is None:
-                self._connection = await connect(self._conninfo)
-            async with asyncio.timeout(OPERATION_S):
-                yield self._connection
-        except (psycopg.IntegrityError, psycopg.DataError) as error:
+            yield connection
+        except (psycopg.IntegrityError, psycopg.DataError, ProgramLimitExceeded) as error:
             await self._drop()
             constraint = error.diag.constraint_name
             kind = Stale if constraint in {"stored_events_pkey", "stored_events_notification_id_idx"} else Breach
@@ -251,12 +255,21 @@ class PostgresStore:
         except psycopg.Error as error:
             await self._drop()
             raise Breach(None, f"{type(error).__name__}: {error}") from error
+        finally:
+            timer.cancel()
 
     async def _drop(self) -> None:
         try:
             await self.close()
         except GONE:
             self._connection = None
+
+
+def _hang_up(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Make whoever waits for the server find the connection closed."""
+    if not connection.closed:
+        with socket(fileno=os.dup(connection.fileno())) as line, suppress(OSError):
+            line.shutdown(SHUT_RDWR)
 
 
 async def _all(connection: psycopg.AsyncConnection[Any], sql: str, params: Sequence[Any] = ()) -> list[Any]:

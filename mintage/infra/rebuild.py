@@ -6,11 +6,12 @@ comparison itself runs in a snapshot of its own.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
 import psycopg
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from mintage.infra.database import connect_sync
 from mintage.infra.follower import follower_lock
@@ -22,14 +23,24 @@ from mintage.projections.sql import ReadModel
 
 NEAR: Final = 500
 """So few events behind the log, and it is time to make the writers wait."""
+ROWS_MAX: Final = 20
+
+
+class DifferentRow(msgspec.Struct, frozen=True):
+    """A row that only the log (``stored`` False) or only the database has; ``row`` without volatile columns."""
+
+    table: str
+    stored: bool
+    row: dict[str, Any]
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
-    """``differences`` are rows that only one of the two holds, per table."""
+    """``differences`` counts the rows that only one of the two holds, per table; ``rows`` are the first of them."""
 
     name: str
     events: int
     differences: dict[str, int]
+    rows: list[DifferentRow] = []
 
 
 def rebuild(
@@ -42,33 +53,48 @@ def rebuild(
 ) -> Rebuilt:
     """Rebuild a read model of a live system, or only compare it with what the log says (``swap`` False).
 
-    ``progress`` is told the position reached and the log's head.
+    ``progress`` is told the position reached and the log's head. Of several at once for one model each waits its turn.
     """
     beside = f"rebuild_{model.name}"
     with connect_sync(conninfo) as connection, connect_sync(conninfo) as onlooker:
+        _take_turn(connection, model)
+        onlooker.execute("set statement_timeout = 0")
         _prepare(connection, model, beside)
-        position = 0
-        while (end := head(connection)) - position > NEAR:
-            position = _catch_up(connection, vault, model, position, end, progress)
-        with _standstill(connection, model) as end:
-            position = _catch_up(connection, vault, model, position, end, progress)
-            onlooker.execute("begin isolation level repeatable read")
-            onlooker.execute("select 1")
-        differences = {table: _difference(onlooker, model, table, beside) for table in model.tables}
-        onlooker.execute("commit")
-        if swap:
+        try:
+            position = 0
+            while (end := _reached(connection, model)) - position > NEAR:
+                position = _catch_up(connection, vault, model, position, end, progress)
             with _standstill(connection, model) as end:
                 position = _catch_up(connection, vault, model, position, end, progress)
-                with connection.transaction():
-                    _swap(connection, model, beside)
-        connection.execute(SQL("drop schema {} cascade").format(Identifier(beside)))
-    return Rebuilt(model.name, position, differences)
+                onlooker.execute("begin isolation level repeatable read")
+                onlooker.execute("select 1")
+            differences = {table: _difference(onlooker, model, table, beside) for table in model.tables}
+            rows = [row for table in model.tables if differences[table] for row in _rows(onlooker, model, table, beside)]
+            onlooker.execute("commit")
+            if swap:
+                with _standstill(connection, model) as end:
+                    position = _catch_up(connection, vault, model, position, end, progress)
+                    with connection.transaction():
+                        _swap(connection, model, beside)
+        finally:
+            onlooker.close()
+            if not connection.broken:
+                connection.execute(SQL("drop schema {} cascade").format(Identifier(beside)))
+    return Rebuilt(model.name, position, differences, rows)
 
 
 def fill(connection: psycopg.Connection[Any], vault: Vault, model: ReadModel, upto: int) -> None:
     """Fill the empty tables of a read model that is new to a database with a log; nobody writes meanwhile."""
     for entries in portions(connection, after=0, upto=upto):
         _apply(connection, vault, model, entries)
+
+
+def _take_turn(connection: psycopg.Connection[Any], model: ReadModel) -> None:
+    lock = int.from_bytes(sha256(f"rebuild {model.name}".encode()).digest()[:8], signed=True)
+    connection.execute("set statement_timeout = 0")
+    connection.execute("set lock_timeout = 0")
+    connection.execute("select pg_advisory_lock(%s)", (lock,))
+    connection.execute("reset lock_timeout")
 
 
 def _prepare(connection: psycopg.Connection[Any], model: ReadModel, beside: str) -> None:
@@ -105,9 +131,15 @@ def _standstill(connection: psycopg.Connection[Any], model: ReadModel) -> Iterat
     lock = LOG_LOCK if model in INLINE else follower_lock(model)
     connection.execute("select pg_advisory_lock(%s)", (lock,))
     try:
-        yield head(connection) if model in INLINE else _checkpoint(connection, model)
+        yield _reached(connection, model)
     finally:
-        connection.execute("select pg_advisory_unlock(%s)", (lock,))
+        if not connection.broken:
+            connection.execute("select pg_advisory_unlock(%s)", (lock,))
+
+
+def _reached(connection: psycopg.Connection[Any], model: ReadModel) -> int:
+    """The position that the read model stands at: it must not be made from more events than it was."""
+    return head(connection) if model in INLINE else _checkpoint(connection, model)
 
 
 def _checkpoint(connection: psycopg.Connection[Any], model: ReadModel) -> int:
@@ -116,20 +148,36 @@ def _checkpoint(connection: psycopg.Connection[Any], model: ReadModel) -> int:
 
 
 def _difference(connection: psycopg.Connection[Any], model: ReadModel, table: str, beside: str) -> int:
-    columns = SQL(", ").join(map(Identifier, _columns(connection, table, model.volatile)))
-    old = SQL("select {} from {}").format(columns, Identifier("public", table))
-    new = SQL("select {} from {}").format(columns, Identifier(beside, table))
+    old, new = _both(connection, model, table, beside)
     query = SQL("select (select count(*) from ({o} except all {n}) a) + (select count(*) from ({n} except all {o}) b)")
     row = connection.execute(query.format(o=old, n=new)).fetchone()
     assert row is not None
     return int(row[0])
 
 
+def _rows(connection: psycopg.Connection[Any], model: ReadModel, table: str, beside: str) -> Iterator[DifferentRow]:
+    old, new = _both(connection, model, table, beside)
+    query = SQL(
+        "(select true, to_jsonb(a) from ({o} except all {n}) a limit {max}) union all "
+        "(select false, to_jsonb(b) from ({n} except all {o}) b limit {max})"
+    )
+    for stored, row in connection.execute(query.format(o=old, n=new, max=Literal(ROWS_MAX))):
+        yield DifferentRow(table, stored, row)
+
+
+def _both(connection: psycopg.Connection[Any], model: ReadModel, table: str, beside: str) -> tuple[Composed, Composed]:
+    columns = SQL(", ").join(map(Identifier, _columns(connection, table, model.volatile)))
+    select = SQL("select {} from {}")
+    return select.format(columns, Identifier("public", table)), select.format(columns, Identifier(beside, table))
+
+
 def _swap(connection: psycopg.Connection[Any], model: ReadModel, beside: str) -> None:
     connection.execute(DROP_DOCUMENT_VIEWS)
     for table in model.tables:
         old, new = Identifier("public", table), Identifier(beside, table)
-        # The first column is the key; what no event records goes over from the running system's rows.
+        # The first column is the key; what no event records goes over from the running system's rows, which nobody
+        # may change any more.
+        connection.execute(SQL("lock table {} in access exclusive mode").format(old))
         key = Identifier(_columns(connection, table, frozenset())[0])
         kept = [name for name in _columns(connection, table, frozenset()) if name in model.volatile]
         if kept:

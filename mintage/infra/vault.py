@@ -42,10 +42,10 @@ def seal(key: AESGCM, text: str, place: bytes) -> str:
 
 
 def unseal(key: AESGCM, sealed: str, place: bytes) -> str:
-    raw = b64decode(sealed.removeprefix(PREFIX))
     try:
+        raw = b64decode(sealed.removeprefix(PREFIX), validate=True)
         return key.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], place).decode()
-    except InvalidTag:
+    except (InvalidTag, ValueError):  # ValueError: no longer base64, or too short to be a nonce
         raise SealBroken(place.decode(errors="replace")) from None
 
 

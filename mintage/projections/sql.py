@@ -55,7 +55,14 @@ class ReadModel(msgspec.Struct, frozen=True, kw_only=True):
 
 def array(values: Iterable[Value]) -> str:
     """A PostgreSQL array literal."""
-    return "{" + ",".join([_element(value) for value in values]) + "}"
+    elements: list[str] = []
+    last: object = elements
+    for value in values:
+        # Half the columns of a batch say the same in every row: the batch's time, a kind, a null.
+        if value is not last:
+            last, element = value, _element(value)
+        elements.append(element)
+    return "{" + ",".join(elements) + "}"
 
 
 def insert(table: str, columns: dict[str, str], rows: Sequence[tuple[Value, ...]]) -> Statement:

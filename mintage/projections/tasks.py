@@ -15,6 +15,7 @@ from mintage.domain.generation.events import (
 )
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.events import PersonErased
+from mintage.projections.ledger import count
 from mintage.projections.sql import Database, ReadModel, Statement, Value, array, insert, update
 
 SCHEMA: Final = """
@@ -225,7 +226,9 @@ async def task_of(db: Database, user_id: str, task_id: str | int) -> Task | None
     return await db.fetch_one(Task, _SELECT + condition, (user_id, task_id))
 
 
-async def image_history(db: Database, user_id: str, *, limit: int, offset: int) -> list[Task]:
-    """A page of the server document's image requests that brought at least one image, newest first."""
-    sql = _SELECT + "t.document = 'server' and t.delivered > 0 order by t.number desc limit %s offset %s"
-    return await db.fetch(Task, sql, (user_id, limit, offset))
+async def image_history(db: Database, user_id: str, *, limit: int, offset: int) -> tuple[list[Task], int]:
+    """A page of the server document's image requests that brought at least one image, newest first, and their total."""
+    matching = "t.document = 'server' and t.delivered > 0"
+    sql = f"{_SELECT}{matching} order by t.number desc limit %s offset %s"
+    tasks = await db.fetch(Task, sql, (user_id, limit, offset))
+    return tasks, await count(db, f"select count(*) as n from tasks t where t.user_id = %s and {matching}", (user_id,))

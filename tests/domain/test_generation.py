@@ -78,7 +78,7 @@ def failure(fence: int | None) -> RecordFailure:
 
 OTHERS: list[GenerationCommand] = [start(5), success(1), failure(1), failure(None), CancelGeneration()]
 """Every command that needs a task to be there."""
-ENDINGS = {"completed": COMPLETED, "failed": FAILED, "cancelled": CANCELLED}
+ENDINGS: dict[str, GenerationEvent] = {"completed": COMPLETED, "failed": FAILED, "cancelled": CANCELLED}
 
 
 class TestRequesting:
@@ -147,6 +147,10 @@ class TestSucceeding:
     def test_a_claim_that_never_started_ends_nothing(self) -> None:
         given(REQUESTED, started(1, 1)).when(success(2)).then_refused(LeaseLost, fence=2, newest=1)
         given(REQUESTED).when(success(1)).then_refused(LeaseLost, fence=1, newest=0)
+
+    def test_nobody_ends_an_attempt_that_nobody_began(self) -> None:
+        given(REQUESTED).when(success(0)).then_refused(LeaseLost, fence=0, newest=0)
+        given(REQUESTED).when(failure(0)).then_refused(LeaseLost, fence=0, newest=0)
 
     @pytest.mark.parametrize("delivered", [0, -1, 4])
     def test_delivering_nothing_or_more_than_asked_is_a_mistake_of_the_caller(self, delivered: int) -> None:

@@ -164,7 +164,7 @@ def _require_open(task: Task) -> None:
 
 
 def _require_newest(fence: int, task: Task) -> None:
-    if fence != task.fence:
+    if fence != task.fence or not task.attempt:
         raise LeaseLost(fence=fence, newest=task.fence)
 
 

@@ -24,3 +24,13 @@ def email_of(text: str) -> str | None:
     plausible = at and local and "." in host.strip(".") and "@" not in host and len(address) <= 254
     clean = not any(character.isspace() or not character.isprintable() for character in address)
     return address if plausible and clean else None
+
+
+def username_of(text: str) -> str | None:
+    """The username as typed: 3 to 50 letters, digits, ``_``, ``-``, ``.``; None if it is none or looks like a phone."""
+    # Judged by what it is compared as, so that no look-alike encoding smuggles in what may not be typed.
+    name = unicodedata.normalize("NFKC", text)
+    plain = all(character.isalpha() or character.isdecimal() or character in "_-." for character in text + name)
+    if not plain or not 3 <= len(text) <= 50 or not 3 <= len(name) <= 50 or phone_of(name) is not None:
+        return None
+    return text

@@ -1,0 +1,234 @@
+"""What document-v1 shows of people, tasks and works."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from mintage.application.ports import Files
+from mintage.http.times import whole, whole_or_none
+from mintage.projections.ledger import Balance
+from mintage.projections.people import Person
+from mintage.projections.tasks import Task
+from mintage.projections.works import Work
+
+
+class UserView(msgspec.Struct, frozen=True, kw_only=True):
+    id: int
+    uuid: str
+    username: str
+    nickname: str | None
+    email: str | None
+    email_verified: bool
+    phone: str | None
+    avatar_url: str | None
+    computing_power: int
+    held_computing_power: int
+    referral_code: str
+    role: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class SignedIn(msgspec.Struct, frozen=True):
+    token: str
+    user: UserView
+
+
+class WorkView(msgspec.Struct, frozen=True, kw_only=True):
+    id: int
+    uuid: str
+    task_id: int
+    title: str | None
+    work_type: str
+    content_type: str | None
+    model_provider: str
+    model_name: str
+    prompt: str
+    negative_prompt: str | None
+    source_image_url: str | None
+    result_url: str | None
+    thumbnail_url: str | None
+    file_size: int | None
+    width: int | None
+    height: int | None
+    duration: int | None
+    status: str
+    error_message: str | None
+    is_public: bool
+    computing_power_used: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class WorkList(msgspec.Struct, frozen=True, rename={"page_size": "pageSize"}):
+    list: list[WorkView]
+    total: int
+    page: int
+    page_size: int
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    work_id: int
+    work_uuid: str
+    url: str | None
+    thumbnail_url: str | None
+    content_type: str | None
+    file_size: int | None
+    width: int | None
+    height: int | None
+    duration: int | None
+
+
+class Billing(msgspec.Struct, frozen=True):
+    """``held`` is what was held when the task was accepted; what is not captured of it is released at the end."""
+
+    state: Literal["held", "captured", "released"]
+    held: int
+    captured: int
+    released: int
+
+
+class TaskView(msgspec.Struct, frozen=True, kw_only=True):
+    """``renderer`` says what really serves the model."""
+
+    id: int
+    uuid: str
+    task_type: str
+    model_provider: str
+    model_name: str
+    renderer: str
+    prompt: str
+    negative_prompt: str | None
+    source_image_url: str | None
+    parameters: dict[str, Any]
+    status: str
+    progress: int
+    queue_position: int | None
+    result_url: str | None
+    results: list[Result]
+    error_code: str | None
+    error_message: str | None
+    computing_power_used: int
+    billing: Billing
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    updated_at: datetime
+
+
+def user_view(person: Person, balance: Balance) -> UserView:
+    return UserView(
+        id=person.number,
+        uuid=person.user_id,
+        username=person.username,
+        nickname=person.name,
+        email=person.email,
+        email_verified=person.email_verified,
+        phone=person.phone,
+        avatar_url=person.avatar,
+        computing_power=balance.available,
+        held_computing_power=balance.held,
+        referral_code=person.referral_code,
+        role=person.role,
+        created_at=whole(person.created_at),
+        updated_at=whole(person.updated_at),
+    )
+
+
+def work_view(work: Work, files: Files) -> WorkView:
+    return WorkView(
+        id=work.number,
+        uuid=work.work_id,
+        task_id=work.task_number,
+        title=work.title,
+        work_type=work.work_type,
+        content_type=work.content_type,
+        model_provider=work.model_provider,
+        model_name=work.model_name,
+        prompt=work.prompt,
+        negative_prompt=work.negative_prompt,
+        source_image_url=work.source_image_url,
+        result_url=_url(work.file, files),
+        thumbnail_url=_url(work.thumbnail, files),
+        file_size=work.file_size,
+        width=work.width,
+        height=work.height,
+        duration=work.duration_s,
+        status=work.status,
+        error_message=work.error_message,
+        is_public=work.is_public,
+        computing_power_used=work.credits,
+        created_at=whole(work.created_at),
+        updated_at=whole(work.updated_at),
+    )
+
+
+def task_view(task: Task, works: Iterable[Work], files: Files) -> TaskView:
+    results = [_result(work, files) for work in works if work.status == "completed"]
+    return TaskView(
+        id=task.number,
+        uuid=task.task_id,
+        task_type=task.task_type,
+        model_provider=task.model_provider,
+        model_name=task.model_name,
+        renderer=task.renderer,
+        prompt=task.prompt,
+        negative_prompt=task.negative_prompt,
+        source_image_url=task.source_image_url,
+        parameters=task.parameters,
+        status=task.status,
+        progress=task.progress,
+        queue_position=task.queue_position,
+        result_url=results[0].url if results else None,
+        results=results,
+        error_code=task.error_code,
+        error_message=task.error_message,
+        computing_power_used=task.charged,
+        billing=_billing(task),
+        created_at=whole(task.created_at),
+        started_at=whole_or_none(task.started_at),
+        finished_at=whole_or_none(task.finished_at),
+        updated_at=whole(task.updated_at),
+    )
+
+
+def as_accepted(task: Task) -> Task:
+    """The task as it was when it was accepted, however far a fast worker has got meanwhile."""
+    return msgspec.structs.replace(
+        task,
+        status="pending",
+        progress=0,
+        queue_position=task.queue_position or 1,
+        charged=0,
+        error_code=None,
+        error_message=None,
+        started_at=None,
+        finished_at=None,
+        updated_at=task.created_at,
+    )
+
+
+def _result(work: Work, files: Files) -> Result:
+    return Result(
+        work_id=work.number,
+        work_uuid=work.work_id,
+        url=_url(work.file, files),
+        thumbnail_url=_url(work.thumbnail, files),
+        content_type=work.content_type,
+        file_size=work.file_size,
+        width=work.width,
+        height=work.height,
+        duration=work.duration_s,
+    )
+
+
+def _billing(task: Task) -> Billing:
+    if not task.over:
+        return Billing("held", task.price, 0, 0)
+    return Billing("captured" if task.charged else "released", task.price, task.charged, task.price - task.charged)
+
+
+def _url(key: str | None, files: Files) -> str | None:
+    return None if key is None else files.url(key)

@@ -1,0 +1,167 @@
+"""One table says what every refusal is called, in both documents."""
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from litestar.exceptions import HTTPException
+
+from mintage.application.catalogue import UnknownModel
+from mintage.application.once import KeyReused
+from mintage.application.people import EmailNotVerified, InvalidCode, InvalidCredentials
+from mintage.application.transaction import OutcomeUnknown, Unavailable
+from mintage.domain.credits.decider import CaptureExceedsHold, HoldExists, HoldNotOpen, InsufficientCredits
+from mintage.domain.fields import InvalidFields, Reason
+from mintage.domain.generation.decider import LeaseLost, TaskExists, TaskOver, TaskUnknown
+from mintage.domain.recharge.decider import PaymentDiffers, PaymentUsed, RechargeExists, RechargeUnknown
+from mintage.domain.registration.decider import (
+    EmailMissing,
+    EmailTaken,
+    PersonExists,
+    PersonUnknown,
+    PhoneTaken,
+    ReferralCodeTaken,
+    UsernameTaken,
+)
+from mintage.domain.work.decider import WorkExists, WorkOver, WorkUnknown
+from mintage.http import messages
+from mintage.http.languages import Language, Text
+from mintage.http.messages import sentence
+from mintage.http.refusals import Forbidden, GenerationFailed, NoSuchPath, Unauthorized
+
+_log = logging.getLogger(__name__)
+
+Details = Callable[[Any, Language], dict[str, Any]]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a refusal is answered with: the server document's code and status, v1's code, which is its status too."""
+
+    error: str
+    status: int
+    v1: int
+    message: Text
+    details: Details = lambda _, __: {}
+    v1_message: Text | None = None
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A refusal as it is about to be told, in the caller's language."""
+
+    answer: Answer
+    language: Language
+    details: dict[str, Any]
+    headers: Mapping[str, str]
+
+    @property
+    def message(self) -> str:
+        return self.answer.message.to(self.language)
+
+    @property
+    def v1_message(self) -> str:
+        return (self.answer.v1_message or self.answer.message).to(self.language)
+
+
+def _fields(refusal: InvalidFields, language: Language) -> dict[str, Any]:
+    return {"fields": {name: sentence(reason, language) for name, reason in refusal.fields.items()}}
+
+
+def _field(name: str, reason: Reason) -> Details:
+    """For a refusal that is always about the same field."""
+    return lambda _, language: {"fields": {name: sentence(reason, language)}}
+
+
+_TAKEN: Final = Reason("taken")
+
+_VALIDATION: Final = Answer("VALIDATION_ERROR", 400, 400, messages.VALIDATION, _fields, messages.V1_VALIDATION)
+_NOT_FOUND: Final = Answer("NOT_FOUND", 404, 404, messages.NOT_FOUND)
+_CONFLICT: Final = Answer("CONFLICT", 409, 400, messages.CONFLICT)
+_UNAVAILABLE: Final = Answer("SERVICE_UNAVAILABLE", 503, 503, messages.UNAVAILABLE)
+_INTERNAL: Final = Answer("INTERNAL_ERROR", 500, 500, messages.INTERNAL, v1_message=messages.V1_INTERNAL)
+
+ANSWERS: Final[dict[type[Exception], Answer]] = {
+    InvalidFields: _VALIDATION,
+    UnknownModel: msgspec.structs.replace(_VALIDATION, details=_field("model_name", Reason("unknown"))),
+    Unauthorized: Answer("UNAUTHORIZED", 401, 401, messages.UNAUTHORIZED, v1_message=messages.V1_UNAUTHORIZED),
+    Forbidden: Answer("FORBIDDEN", 403, 403, messages.FORBIDDEN),
+    PersonUnknown: Answer("USER_NOT_FOUND", 404, 401, messages.USER_NOT_FOUND),
+    InvalidCredentials: Answer("INVALID_CREDENTIALS", 401, 401, messages.INVALID_CREDENTIALS),
+    EmailNotVerified: Answer(
+        "EMAIL_NOT_VERIFIED", 403, 403, messages.EMAIL_NOT_VERIFIED, lambda refusal, _: {"email": refusal.email}
+    ),
+    InvalidCode: Answer("INVALID_VERIFICATION_CODE", 400, 400, messages.INVALID_CODE),
+    EmailTaken: Answer("EMAIL_ALREADY_EXISTS", 409, 400, messages.EMAIL_EXISTS, _field("email", _TAKEN)),
+    UsernameTaken: Answer("CONFLICT", 409, 400, messages.USERNAME_EXISTS, _field("username", _TAKEN)),
+    PhoneTaken: Answer("CONFLICT", 409, 400, messages.PHONE_EXISTS, _field("phone", _TAKEN)),
+    EmailMissing: _CONFLICT,
+    InsufficientCredits: Answer(
+        "INSUFFICIENT_CREDITS",
+        402,
+        400,
+        messages.INSUFFICIENT,
+        lambda refusal, _: {"required": refusal.required, "available": refusal.available},
+    ),
+    KeyReused: Answer("IDEMPOTENCY_KEY_REUSED", 409, 400, messages.KEY_REUSED),
+    TaskUnknown: _NOT_FOUND,
+    TaskOver: Answer("CONFLICT", 409, 400, messages.TASK_OVER, lambda refusal, _: {"status": refusal.status}),
+    GenerationFailed: Answer(
+        "GENERATION_FAILED",
+        502,
+        500,
+        messages.GENERATION_FAILED,
+        lambda refusal, _: {"task_id": refusal.task_id, "reason": refusal.reason},
+    ),
+    WorkUnknown: _NOT_FOUND,
+    WorkOver: _CONFLICT,
+    RechargeUnknown: _NOT_FOUND,
+    PaymentDiffers: _CONFLICT,
+    PaymentUsed: _CONFLICT,
+    NoSuchPath: _NOT_FOUND,
+    ReferralCodeTaken: _UNAVAILABLE,
+    Unavailable: _UNAVAILABLE,
+    OutcomeUnknown: Answer("SERVICE_UNAVAILABLE", 503, 503, messages.OUTCOME_UNKNOWN),
+    # Nothing that a client sends leads here; if it happens it is our mistake, and logged as one.
+    PersonExists: _INTERNAL,
+    TaskExists: _INTERNAL,
+    WorkExists: _INTERNAL,
+    RechargeExists: _INTERNAL,
+    HoldExists: _INTERNAL,
+    HoldNotOpen: _INTERNAL,
+    CaptureExceedsHold: _INTERNAL,
+    LeaseLost: _INTERNAL,
+}
+
+_HTTP: Final = {
+    404: _NOT_FOUND,
+    405: Answer("METHOD_NOT_ALLOWED", 405, 405, messages.METHOD_NOT_ALLOWED),
+    413: Answer("PAYLOAD_TOO_LARGE", 413, 413, messages.TOO_LARGE),
+}
+"""What litestar and ``Call`` refuse before any use case; the rest of the 4xx is a request nobody can read."""
+
+
+def problem_of(error: Exception, language: Language, unavailable: tuple[type[Exception], ...]) -> Problem:
+    """How to answer an exception; what is not foreseen says a request id and nothing else, and is logged with it."""
+    answer = _answer(error, unavailable)
+    details = answer.details(error, language)
+    headers: dict[str, str] = {}
+    if answer is _INTERNAL:
+        request_id = secrets.token_hex(8)
+        _log.error("request %s failed", request_id, exc_info=error)
+        details = {"request_id": request_id}
+    elif isinstance(error, HTTPException):
+        headers = dict(error.headers or {})
+    elif answer.status == 503:
+        headers = {"Retry-After": str(getattr(error, "retry_after_s", 1))}
+    return Problem(answer, language, details, headers)
+
+
+def _answer(error: Exception, unavailable: tuple[type[Exception], ...]) -> Answer:
+    if isinstance(error, HTTPException):
+        if error.status_code >= 500:
+            return _INTERNAL
+        return _HTTP.get(error.status_code, msgspec.structs.replace(_VALIDATION, details=lambda _, __: {}))
+    if isinstance(error, unavailable):
+        return _UNAVAILABLE
+    return ANSWERS.get(type(error), _INTERNAL)

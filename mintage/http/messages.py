@@ -1,0 +1,88 @@
+"""Every sentence that a client may read, the documents' own words where they have them."""
+
+from typing import Final
+
+from mintage.domain.fields import Reason
+from mintage.http.languages import Language, Text
+
+# -- what went well
+
+SUCCESS: Final = Text("success", "success")
+REGISTERED: Final = Text("注册成功", "Registered")
+SIGNED_IN: Final = Text("登录成功", "Signed in")
+CODE_SENT: Final = Text("验证邮件发送成功", "Verification mail sent")
+EMAIL_PROVED: Final = Text("邮箱验证成功", "E-mail verified")
+RECHARGED: Final = Text("充值成功", "Credits added")
+CONSUMED: Final = Text("积分消费成功", "Credits spent")
+IMAGES_MADE: Final = Text("图片生成成功", "Images generated")
+TASK_ACCEPTED: Final = Text("任务已创建，正在后台处理中...", "Task created, working on it...")
+TASK_CANCELLED: Final = Text("任务已取消", "Task cancelled")
+
+# -- what did not; the v1 ones are that document's own list of codes
+
+VALIDATION: Final = Text("参数验证错误", "Some of the request is not valid")
+UNAUTHORIZED: Final = Text("未授权", "Sign in first")
+INVALID_CREDENTIALS: Final = Text("登录凭据无效", "The login or the password is wrong")
+EMAIL_NOT_VERIFIED: Final = Text("邮箱未验证", "The e-mail address is not verified")
+FORBIDDEN: Final = Text("无权限", "This is not allowed")
+USER_NOT_FOUND: Final = Text("用户不存在", "There is no such user")
+NOT_FOUND: Final = Text("资源不存在", "There is no such thing")
+METHOD_NOT_ALLOWED: Final = Text("不支持的请求方法", "This method is not allowed here")
+EMAIL_EXISTS: Final = Text("邮箱已存在", "The e-mail address is registered already")
+USERNAME_EXISTS: Final = Text("用户名已存在", "The username is taken")
+PHONE_EXISTS: Final = Text("手机号已存在", "The phone number is registered already")
+INVALID_CODE: Final = Text("验证码无效", "The code is not valid")
+INSUFFICIENT: Final = Text("积分不足", "Not enough credits")
+KEY_REUSED: Final = Text(
+    "该 Idempotency-Key 已用于另一个请求", "This Idempotency-Key was used for a different request before"
+)
+TASK_OVER: Final = Text("任务已结束", "The task is over already")
+CONFLICT: Final = Text("与当前状态冲突", "This conflicts with how things are")
+GENERATION_FAILED: Final = Text("图片生成失败，未扣除积分", "The images could not be generated; nothing was charged")
+TOO_LARGE: Final = Text("请求体过大", "The request is too large")
+UNAVAILABLE: Final = Text("服务暂时不可用，请稍后重试", "Not available at the moment, try again later")
+OUTCOME_UNKNOWN: Final = Text(
+    "请求结果未知，请使用相同的 Idempotency-Key 重试以确认",
+    "The outcome is not known; repeat the request with the same Idempotency-Key to find out",
+)
+INTERNAL: Final = Text("服务器内部错误", "Internal error")
+V1_VALIDATION: Final = Text("请求参数错误", VALIDATION.en)
+V1_UNAUTHORIZED: Final = Text("未认证", UNAUTHORIZED.en)
+V1_INTERNAL: Final = Text("服务器错误", INTERNAL.en)
+
+# -- what is wrong with a field
+
+_KINDS: Final = {
+    "integer": Text("必须是整数", "must be an integer"),
+    "string": Text("必须是字符串", "must be a string"),
+    "boolean": Text("必须是布尔值", "must be true or false"),
+    "object": Text("必须是对象", "must be an object"),
+    "JSON": Text("必须是有效的 JSON", "must be valid JSON"),
+}
+_RULES: Final = {
+    "required": Text("必填", "is required"),
+    "one_of": Text("必须是以下之一：{choices}", "must be one of: {choices}"),
+    "pattern": Text("格式不正确", "is not well formed"),
+    "unknown": Text("不存在", "does not exist"),
+    "taken": Text("已被使用", "is taken"),
+    "mismatch": Text("与所请求的接口不符", "does not fit this endpoint"),
+    "control_characters": Text("不能包含控制字符", "must not contain control characters"),
+}
+_BOUNDS: Final = {
+    ("between", True, True): Text("必须在 {low} 到 {high} 之间", "must be from {low} to {high}"),
+    ("between", True, False): Text("不能小于 {low}", "must be at least {low}"),
+    ("between", False, True): Text("不能大于 {high}", "must be at most {high}"),
+    ("length", True, True): Text("长度必须在 {low} 到 {high} 之间", "must have {low} to {high} characters"),
+    ("length", True, False): Text("长度不能小于 {low}", "must have at least {low} characters"),
+    ("length", False, True): Text("长度不能大于 {high}", "must have at most {high} characters"),
+}
+
+
+def sentence(reason: Reason, language: Language) -> str:
+    """What a broken rule is called in front of a person."""
+    if reason.rule == "type":
+        return _KINDS.get(reason.expected or "", _RULES["pattern"]).to(language)
+    if reason.rule in {"between", "length"}:
+        text = _BOUNDS[(reason.rule, reason.low is not None, reason.high is not None)]
+        return text.to(language, low=reason.low, high=reason.high)
+    return _RULES[reason.rule].to(language, choices=", ".join(reason.choices))

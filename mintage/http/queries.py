@@ -1,0 +1,76 @@
+"""What a path or a query string says, as strictly as a body: one plain value, or the field is named."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from mintage.domain.fields import InvalidFields, Reason
+from mintage.http.refusals import NoSuchPath
+
+PAGE_MAX: Final = 1_000_000
+SIZE_MAX: Final = 100
+SIZE: Final = 20
+
+_INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,17}")
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+class Page(msgspec.Struct, frozen=True):
+    """``number`` counts from 1."""
+
+    number: int
+    size: int
+
+    @property
+    def offset(self) -> int:
+        return (self.number - 1) * self.size
+
+
+class Query:
+    """The parameters of a query string; those nobody asks for are ignored."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._given: dict[str, list[str]] = {}
+        for name, value in parse_qsl(raw.decode("latin-1"), keep_blank_values=True, errors="replace"):
+            self._given.setdefault(name, []).append(value)
+
+    def text(self, name: str) -> str | None:
+        values = self._given.get(name)
+        if values is None:
+            return None
+        if len(values) > 1:
+            raise InvalidFields({name: Reason("pattern")})
+        return values[0]
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        text = self.text(name)
+        if text is None:
+            return default
+        if not _INTEGER.fullmatch(text):
+            raise InvalidFields({name: Reason("type", expected="integer")})
+        if not low <= int(text) <= high:
+            raise InvalidFields({name: Reason("between", low=low, high=high)})
+        return int(text)
+
+    def choice(self, name: str, choices: Sequence[str]) -> str | None:
+        text = self.text(name)
+        if text is not None and text not in choices:
+            raise InvalidFields({name: Reason("one_of", choices=tuple(choices))})
+        return text
+
+    def page(self, size: str) -> Page:
+        """The page asked for; ``size`` is what the document calls how many make one."""
+        return Page(self.integer("page", 1, 1, PAGE_MAX), self.integer(size, SIZE, 1, SIZE_MAX))
+
+
+def id_of(text: str) -> int | str:
+    """The integer or the UUID that a path names something by; raises ``NoSuchPath``."""
+    if _NUMBER.fullmatch(text):
+        return int(text)
+    if _UUID.fullmatch(text):
+        return text.lower()
+    raise NoSuchPath

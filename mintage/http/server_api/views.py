@@ -1,0 +1,143 @@
+"""What document-server shows of people, credits and images, each reply with just the fields of its example."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from mintage.application.ports import Files
+from mintage.http.times import whole
+from mintage.projections.ledger import TransactionLine
+from mintage.projections.people import Person
+from mintage.projections.tasks import Task
+from mintage.projections.works import Work
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    email: str | None
+    name: str
+    avatar: str | None
+    email_verified: bool
+
+
+class NewUser(User, frozen=True, kw_only=True):
+    created_at: datetime
+
+
+class Profile(NewUser, frozen=True, kw_only=True):
+    updated_at: datetime
+
+
+class Line(msgspec.Struct, frozen=True):
+    id: str
+    type: str
+    kind: str
+    amount: int
+    description: str
+    payment_method: str | None
+    balance_after: int
+    created_at: datetime
+
+
+class Transactions(msgspec.Struct, frozen=True):
+    transactions: list[Line]
+    total: int
+    page: int
+    limit: int
+
+
+class MadeImage(msgspec.Struct, frozen=True):
+    id: str
+    url: str
+    prompt: str
+    style: str | None
+    transparent: bool
+    created_at: datetime
+
+
+class Made(msgspec.Struct, frozen=True):
+    images: list[MadeImage]
+    credits_consumed: int
+    remaining_credits: int
+
+
+class StillMaking(Made, frozen=True):
+    task_id: str
+
+
+class PastImage(msgspec.Struct, frozen=True):
+    id: str
+    url: str
+    created_at: datetime
+
+
+class PastRequest(msgspec.Struct, frozen=True):
+    id: str
+    prompt: str
+    style: str | None
+    transparent: bool
+    images: list[PastImage]
+    credits_used: int
+    created_at: datetime
+
+
+class History(msgspec.Struct, frozen=True):
+    history: list[PastRequest]
+    total: int
+    page: int
+    limit: int
+
+
+def user(person: Person) -> User:
+    return User(**_shared(person))
+
+
+def new_user(person: Person) -> NewUser:
+    return NewUser(**_shared(person), created_at=whole(person.created_at))
+
+
+def profile(person: Person) -> Profile:
+    return Profile(**_shared(person), created_at=whole(person.created_at), updated_at=whole(person.updated_at))
+
+
+def line(transaction: TransactionLine) -> Line:
+    return Line(**{**msgspec.structs.asdict(transaction), "created_at": whole(transaction.created_at)})
+
+
+def made_images(task: Task, works: Iterable[Work], files: Files) -> list[MadeImage]:
+    return [
+        MadeImage(work.work_id, files.url(work.file), task.prompt, task.style, task.transparent, whole(work.created_at))
+        for work in works
+        if work.file is not None
+    ]
+
+
+def past_requests(tasks: Sequence[Task], works: Iterable[Work], files: Files) -> list[PastRequest]:
+    images: Mapping[str, list[PastImage]] = {task.task_id: [] for task in tasks}
+    for work in works:
+        if work.file is not None:
+            images[work.task_id].append(PastImage(work.work_id, files.url(work.file), whole(work.created_at)))
+    return [
+        PastRequest(
+            task.task_id,
+            task.prompt,
+            task.style,
+            task.transparent,
+            images[task.task_id],
+            task.charged,
+            whole(task.created_at),
+        )
+        for task in tasks
+    ]
+
+
+def _shared(person: Person) -> dict[str, Any]:
+    return {
+        "id": person.user_id,
+        "email": person.email,
+        "name": person.name or person.username,
+        "avatar": person.avatar,
+        "email_verified": person.email_verified,
+    }

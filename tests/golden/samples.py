@@ -1,0 +1,188 @@
+"""What the stored samples in this folder say, field by field.
+
+Each ``<tag>.json`` is the exact row content that was written when its event type was new, and is never written again:
+``python -m tests.golden.samples`` adds the files that are missing and leaves the others alone. Every field of every
+sample differs from its default, so that a field which is renamed or dropped does not go unnoticed. Personal fields
+are sealed with ``KEY``.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from mintage.domain.catalogue import TAGS, AnyEvent
+from mintage.domain.credits.events import (
+    CreditsConsumed,
+    CreditsExpired,
+    CreditsGranted,
+    CreditsHeld,
+    HoldCaptured,
+    HoldReleased,
+    Slice,
+)
+from mintage.domain.generation.events import (
+    GenerationCancelled,
+    GenerationCompleted,
+    GenerationFailed,
+    GenerationRequested,
+    GenerationStarted,
+)
+from mintage.domain.recharge.events import RechargePaid, RechargeRequested
+from mintage.domain.recorded import Recorded
+from mintage.domain.registration.events import EmailVerified, PersonErased, PersonRegistered, ReferralRewarded
+from mintage.domain.work.events import WorkCompleted, WorkCreated, WorkFailed
+from mintage.infra.codec import encode
+
+FOLDER: Final = Path(__file__).parent
+KEY: Final = AESGCM(bytes(range(32)))
+
+ANN: Final = "0199b1c0-0000-7000-8000-00000000000a"
+BOB: Final = "0199b1c0-0000-7000-8000-00000000000b"
+TASK: Final = "0199b1c0-0000-7000-8000-0000000000a1"
+CAT: Final = "0199b1c0-0000-7000-8000-0000000000b1"
+DOG: Final = "0199b1c0-0000-7000-8000-0000000000b2"
+ORDER: Final = "0199b1c0-0000-7000-8000-0000000000c1"
+MONEY: Final = "0199b1c0-0000-7000-8000-0000000000d1"
+COMMAND: Final = "0199b1c0-0000-7000-8000-0000000000e1"
+AT: Final = datetime(2026, 2, 3, 4, 5, 6, 789012, tzinfo=UTC)
+
+
+def _at(version: int, key: str, actor: str, event: AnyEvent) -> Recorded:
+    category = TAGS[type(event)].partition(".")[0]
+    return Recorded(1, f"{category}-{key}", version, AT, actor, COMMAND, event)
+
+
+SAMPLES: Final[tuple[Recorded, ...]] = (
+    _at(
+        1,
+        ANN,
+        ANN,
+        PersonRegistered(
+            user_id=ANN,
+            number=1001,
+            document="server",
+            username="安妮",
+            referral_code="AB23CD45",
+            email="ann@example.com",
+            phone="13800138000",
+            name='Ann "安" Li',
+            referred_by=BOB,
+        ),
+    ),
+    _at(2, ANN, ANN, EmailVerified(user_id=ANN)),
+    _at(3, ANN, ANN, ReferralRewarded(user_id=ANN, recharge_id=ORDER)),
+    _at(4, ANN, "system", PersonErased(user_id=ANN)),
+    _at(
+        1,
+        ANN,
+        ANN,
+        CreditsGranted(
+            transaction_id=MONEY,
+            lot=1,
+            amount=100,
+            source="recharge",
+            description="充值100积分",
+            paid=True,
+            paid_fen=1_000,
+            payment_method="alipay",
+            expires_at=datetime(2027, 2, 3, tzinfo=UTC),
+        ),
+    ),
+    _at(
+        4,
+        ANN,
+        ANN,
+        CreditsConsumed(
+            transaction_id=MONEY, amount=7, description="消费", taken=(Slice(lot=1, amount=3), Slice(lot=2, amount=4))
+        ),
+    ),
+    _at(
+        5,
+        ANN,
+        ANN,
+        CreditsHeld(hold_id=TASK, amount=10, description="生成AI图片 x4", taken=(Slice(lot=2, amount=10),)),
+    ),
+    _at(
+        6,
+        ANN,
+        "worker-1",
+        HoldCaptured(
+            hold_id=TASK,
+            transaction_id=MONEY,
+            amount=7,
+            taken=(Slice(lot=2, amount=7),),
+            description="生成AI图片 x3",
+            returned=(Slice(lot=2, amount=3),),
+        ),
+    ),
+    _at(
+        7,
+        ANN,
+        "worker-1",
+        HoldReleased(hold_id=TASK, amount=10, returned=(Slice(lot=2, amount=10),), reason="timed_out"),
+    ),
+    _at(8, ANN, "system", CreditsExpired(lot=2, amount=93)),
+    _at(
+        1,
+        TASK,
+        ANN,
+        GenerationRequested(
+            user_id=ANN,
+            number=2002,
+            document="v1",
+            task_type="img2img",
+            model_provider="stability",
+            model_name="stable-diffusion-xl",
+            renderer="builtin",
+            prompt="一只可爱的小猫在花园里玩耍",
+            parameters={"width": 512, "style": "cartoon", "strength": 0.5, "tile": True},
+            price=10,
+            works=(CAT, DOG),
+            negative_prompt="dogs",
+            source_image_url="https://example.com/cat.png",
+            style="cartoon",
+            transparent=True,
+        ),
+    ),
+    _at(2, TASK, "worker-1", GenerationStarted(attempt=1, fence=1, worker="worker-1")),
+    _at(3, TASK, "worker-1", GenerationCompleted(delivered=1, charged=5)),
+    _at(3, TASK, "worker-1", GenerationFailed(error_code="provider_error", error_message="生成失败")),
+    _at(2, TASK, ANN, GenerationCancelled()),
+    _at(1, CAT, ANN, WorkCreated(user_id=ANN, task_id=TASK, number=3003, position=1, work_type="video")),
+    _at(
+        2,
+        CAT,
+        "worker-1",
+        WorkCompleted(
+            file="works/cat.mp4",
+            thumbnail="works/cat.webp",
+            content_type="video/mp4",
+            file_size=123_456,
+            width=640,
+            height=480,
+            credits=5,
+            duration_s=4,
+        ),
+    ),
+    _at(2, DOG, "worker-1", WorkFailed(error_message="此作品未生成")),
+    _at(1, ORDER, ANN, RechargeRequested(user_id=ANN, amount_fen=1_000, credits=100, payment_method="alipay")),
+    _at(2, ORDER, "system", RechargePaid(payment_reference="2026020322001", amount_fen=1_000)),
+)
+BY_TAG: Final[dict[str, Recorded]] = {TAGS[type(sample.event)]: sample for sample in SAMPLES}
+
+
+def stored(tag: str) -> bytes:
+    return (FOLDER / f"{tag}.json").read_bytes()
+
+
+def add_missing() -> None:
+    for tag, sample in BY_TAG.items():
+        path = FOLDER / f"{tag}.json"
+        if not path.exists():
+            path.write_bytes(encode(sample, KEY))
+
+
+if __name__ == "__main__":
+    add_missing()
