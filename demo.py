@@ -69,8 +69,9 @@ class Story:
         self.http = http
         self.bearer: dict[str, str] = {}
 
-    def ask(self, method: str, path: str, body: Any = None, *, expect: int = 200, **headers: str) -> Any:
-        reply = self.http.request(method, path, json=body, headers={**self.bearer, **headers})
+    def ask(self, method: str, path: str, body: Any = None, *, expect: int = 200, key: str | None = None) -> Any:
+        headers = {**self.bearer, "Idempotency-Key": key} if key else self.bearer
+        reply = self.http.request(method, path, json=body, headers=headers)
         if reply.status_code != expect:
             raise SystemExit(f"{method} {path} answered {reply.status_code}: {reply.text}")
         return reply.json()
@@ -109,9 +110,8 @@ def register(story: Story) -> None:
 def buy(story: Story) -> None:
     step("They buy credits from the sandbox gateway, twice by accident, with one Idempotency-Key")
     body = {"amount": 20, "payment_method": "wechat"}
-    key = {"Idempotency-Key": "demo-recharge"}
-    first = story.ask("POST", "/api/credits/recharge", body, **key)
-    again = story.ask("POST", "/api/credits/recharge", body, **key)
+    first = story.ask("POST", "/api/credits/recharge", body, key="demo-recharge")
+    again = story.ask("POST", "/api/credits/recharge", body, key="demo-recharge")
     assert first == again
     say(f"CNY 20 brought {first['data']['credits_added']} credits; the repeat brought the same reply and nothing more")
     say(f"the balance is {story.balance()}")

@@ -86,7 +86,7 @@ async def http(server: Serving) -> list[Row]:
 
     def ratio(one: tuple[str, int], other: tuple[str, int], figure: str = "rate") -> float:
         pairs = zip(results[one], results[other], strict=True)
-        return median(getattr(a, figure) / getattr(b, figure) for a, b in pairs)
+        return float(median(getattr(a, figure) / getattr(b, figure) for a, b in pairs))
 
     def rate(name: str, connections: int) -> float:
         return median(measured.rate for measured in results[(name, connections)])

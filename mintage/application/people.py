@@ -39,6 +39,9 @@ from mintage.projections.sql import Database
 CODE_S: Final = 600
 """How long a mailed code is good, in seconds (document-server 2.1)."""
 
+PASSWORD_MAX: Final = 128
+"""The longest password that may be set, in characters."""
+
 _DRAWS_MAX: Final = 5
 
 
@@ -238,7 +241,8 @@ class People:
 
     async def _authenticated(self, found: Person | None, password: str) -> Person:
         hashed = await password_hash(self._db, found.user_id) if found else None
-        right = await self._hasher.verify(password, hashed)
+        # One character too many is as wrong as a million, which hashers do not take.
+        right = await self._hasher.verify(password[: PASSWORD_MAX + 1], hashed)
         if found is None or not right:
             raise InvalidCredentials
         return found

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from litestar import Litestar, Request, Response
 from litestar.config.cors import CORSConfig
-from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
 
 from mintage.application.services import Services
@@ -29,14 +28,18 @@ def create_app(
 ) -> Litestar:
     """``unavailable`` are the exceptions by which the infrastructure says that it is out of reach."""
 
+    class Served(Call):
+        pass
+
+    Served.services = services
+
     def fail(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         assert isinstance(request, Call)
         return _dialect(request.scope["path"])(problem_of(error, request.language, unavailable))
 
     return Litestar(
         [api_v1.router(), server_api.router(), HealthController, FileController, *extra_handlers],
-        request_class=Call,
-        state=State({"services": services}),
+        request_class=Served,
         exception_handlers={Exception: fail},
         request_max_body_size=services.terms.body_max,
         cors_config=_cors(services.terms.cors_origins),

@@ -2,7 +2,7 @@
 
 import re
 from hashlib import sha256
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
 from litestar import Request
@@ -34,10 +34,8 @@ class Call(Request[Any, Any, Any]):
     that spends credits.
     """
 
-    @property
-    def services(self) -> Services:
-        services: Services = self.scope["litestar_app"].state.services
-        return services
+    services: ClassVar[Services]
+    """Set once, for the application's own subclass."""
 
     def header(self, name: bytes) -> bytes | None:
         """The first header of this (lower-case) name."""

@@ -2,15 +2,13 @@
 
 from collections.abc import Callable
 
-from mintage.application.people import Newcomer
+from mintage.application.people import PASSWORD_MAX, Newcomer
 from mintage.application.services import Services
 from mintage.domain.fields import InvalidFields, Reason
 from mintage.domain.registration.events import Document
 from mintage.domain.registration.names import email_of, phone_of, username_of
 from mintage.http.languages import Language
 from mintage.projections.people import Person
-
-PASSWORD_MAX = 128
 
 
 def newcomer(

@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 BATCH_MAX: Final = 500
 STALE_MAX: Final = 5
+ROUNDS_MAX: Final = 100
+"""So often a work may ask for one more thing to be loaded."""
 WATCH_S: Final = 0.1
 RECONNECT_S: Final = 0.2
 
@@ -271,16 +273,19 @@ class PostgresJournal:
         """Run every work on what those before it decided; load what they lack and run these again."""
         now = max(self._clock(), self._last_at)
         stage = Stage(self._states, self._numbers, self._position, now)
-        while requests:
+        for _ in range(ROUNDS_MAX):
             needs = Needs()
             again = [request for request in requests if not self._run(request, stage, needs)]
-            if again:
-                loaded = await self._store.load(needs)
-                self._states.update(loaded.streams)
-                stage.receipts.update(loaded.receipts)
-                self._numbers.update(loaded.numbers)
-                stage.numbers.update(loaded.numbers)
+            if not again:
+                return stage
+            loaded = await self._store.load(needs)
+            self._states.update(loaded.streams)
+            stage.receipts.update(loaded.receipts)
+            self._numbers.update(loaded.numbers)
+            stage.numbers.update(loaded.numbers)
             requests = again
+        for request in requests:
+            request.error = RuntimeError("the work asks for something else whenever it is run")
         return stage
 
     def _run(self, request: _Request, stage: Stage, needs: Needs) -> bool:

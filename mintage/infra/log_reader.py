@@ -17,6 +17,15 @@ where notification_id > %s and notification_id <= %s order by notification_id li
 _KEYS: Final = "select user_id::text, wrapped_key from person_keys where user_id = any(%s::uuid[])"
 
 
+class Damaged(Exception):
+    """A stored event that is no longer what the codec wrote; the message says what is wrong with it."""
+
+    def __init__(self, stream: str, version: int, message: str) -> None:
+        super().__init__(message)
+        self.stream = stream
+        self.version = version
+
+
 def head(connection: psycopg.Connection[Any]) -> int:
     """The position of the newest event, 0 for an empty log."""
     row = connection.execute("select coalesce(max(notification_id), 0) from stored_events").fetchone()
@@ -33,9 +42,16 @@ def portions(
             rows = cursor.execute(_READ, (after, upto, size)).fetchall()
         if not rows:
             return
-        entries = [decode(*row) for row in rows]
+        entries = [_decoded(row) for row in rows]
         after = entries[-1].position
         yield entries
+
+
+def _decoded(row: tuple[int, str, int, str, bytes]) -> Recorded:
+    try:
+        return decode(*row)
+    except ValueError as error:
+        raise Damaged(row[1], row[2], str(error)) from error
 
 
 def open_personal(connection: psycopg.Connection[Any], vault: Vault, entries: Sequence[Recorded]) -> list[Recorded]:

@@ -69,7 +69,9 @@ def rebuild(
                 onlooker.execute("begin isolation level repeatable read")
                 onlooker.execute("select 1")
             differences = {table: _difference(onlooker, model, table, beside) for table in model.tables}
-            rows = [row for table in model.tables if differences[table] for row in _rows(onlooker, model, table, beside)]
+            rows = [
+                row for table in model.tables if differences[table] for row in _rows(onlooker, model, table, beside)
+            ]
             onlooker.execute("commit")
             if swap:
                 with _standstill(connection, model) as end:

@@ -9,7 +9,7 @@ from mintage.application.ledger import Consumption, Ledger
 from mintage.application.transaction import Unavailable
 from mintage.domain.credits.decider import InsufficientCredits
 from mintage.domain.credits.events import CreditsConsumed, CreditsExpired, Slice
-from tests.application.conftest import NOW, World
+from tests.application.world import NOW, World
 
 
 @pytest.fixture
@@ -113,29 +113,23 @@ async def test_a_refused_debit_hurts_nobody_else_in_its_batch(world: World, ledg
 
 
 async def test_two_processes_on_one_log_never_overspend(world: World, ledger: Ledger) -> None:
-    other = World()
-    other.log = world.log
-    journal = type(world.journal)(
-        type(world.journal._store)(world.log),  # type: ignore[call-arg]
-        clock=lambda: world.now,
-        new_id=lambda ids=world.new_id: f"other-{ids()}",  # type: ignore[misc]
-    )
-    await journal.start()
-    elsewhere = Ledger(journal, world.new_id)
     await world.grant("ann", 10)
-    debits = [shop.consume("ann", 1, "a picture", render=render) for _ in range(10) for shop in (ledger, elsewhere)]
-    replies = await asyncio.gather(*debits, return_exceptions=True)
-    await journal.drain()
+    async with World(world.log, "other") as other:
+        elsewhere = Ledger(other.journal, other.new_id)
+        shops = [ledger, elsewhere] * 10
+        debits = (shop.consume("ann", 1, "a picture", render=render) for shop in shops)
+        replies = await asyncio.gather(*debits, return_exceptions=True)
     assert sum(isinstance(reply, InsufficientCredits) for reply in replies) == 10
     assert world.account("ann").available == 0
     assert len(world.all_of(CreditsConsumed)) == 10
 
 
-async def test_nothing_is_taken_any_more_once_the_journal_drains(world: World, ledger: Ledger) -> None:
+async def test_nothing_is_taken_any_more_once_the_journal_drains(world: World) -> None:
     await world.grant("ann", 10)
-    last = asyncio.ensure_future(ledger.consume("ann", 1, "a picture", render=render))
-    await asyncio.sleep(0)
-    await world.journal.drain()
+    async with World(world.log, "leaving") as leaving:
+        ledger = Ledger(leaving.journal, leaving.new_id)
+        last = asyncio.ensure_future(ledger.consume("ann", 1, "a picture", render=render))
+        await asyncio.sleep(0)
     assert (await last).body is not None
     with pytest.raises(Unavailable):
         await ledger.consume("ann", 1, "a picture", render=render)

@@ -1,0 +1,109 @@
+"""What is for sale: which model serves a request, and what each parameter may be."""
+
+import tomllib
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+import pytest
+
+from mintage.application.catalogue import Catalogue, Limits, Model, Money, UnknownModel
+from mintage.domain.fields import InvalidFields, Reason
+
+MODEL = Model(
+    provider="stability",
+    name="xl",
+    renderer="builtin",
+    tasks=("text2img",),
+    price=10,
+    parameters={
+        "width": Limits(type="integer", min=64, max=2048, default=1024),
+        "seed": Limits(type="integer", min=0),
+        "style": Limits(type="string", choices=("oil", "photo")),
+        "note": Limits(type="string"),
+    },
+)
+OTHER = msgspec.structs.replace(MODEL, name="other", tasks=("text2img", "img2img"))
+CATALOGUE = Catalogue(
+    money=Money(credits_per_yuan=10, signup_bonus=100, referral_bonus_referrer=50, referral_bonus_newcomer=20),
+    models=(MODEL, OTHER),
+)
+
+
+def test_the_first_model_that_can_do_the_task_serves_it() -> None:
+    assert CATALOGUE.model("text2img", None, None) is MODEL
+    assert CATALOGUE.model("img2img", None, None) is OTHER
+    assert CATALOGUE.model("text2img", "stability", None) is MODEL
+
+
+def test_a_model_can_be_named() -> None:
+    assert CATALOGUE.model("text2img", None, "other") is OTHER
+    assert CATALOGUE.model("text2img", "stability", "other") is OTHER
+
+
+@pytest.mark.parametrize(
+    ("provider", "name"), [("nobody", None), (None, "nothing"), ("nobody", "xl"), ("stability", "nothing")]
+)
+def test_what_nobody_sells_is_refused(provider: str | None, name: str | None) -> None:
+    with pytest.raises(UnknownModel):
+        CATALOGUE.model("text2img", provider, name)
+
+
+def test_a_task_that_no_model_can_do_is_refused() -> None:
+    with pytest.raises(UnknownModel):
+        CATALOGUE.model("text2video", None, None)
+    with pytest.raises(UnknownModel):
+        CATALOGUE.model("img2img", None, "xl")
+
+
+def test_what_is_not_given_has_its_default_if_there_is_one() -> None:
+    assert MODEL.checked({}) == {"width": 1024}
+
+
+def test_what_the_model_does_not_know_is_dropped() -> None:
+    assert MODEL.checked({"width": 64, "colour": "blue"}) == {"width": 64}
+
+
+def test_whatever_lies_within_the_limits_is_taken_as_it_is() -> None:
+    given = {"width": 2048, "seed": 10**12, "style": "oil", "note": ""}
+    assert MODEL.checked(given) == given
+
+
+BETWEEN = Reason("between", low=64, high=2048)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("width", 63, BETWEEN),
+        ("width", 2049, BETWEEN),
+        ("width", "64", Reason("type", expected="integer")),
+        ("width", 64.0, Reason("type", expected="integer")),
+        ("width", True, Reason("type", expected="integer")),
+        ("width", None, Reason("type", expected="integer")),
+        ("seed", -1, Reason("between", low=0)),
+        ("seed", None, Reason("type", expected="integer")),
+        ("style", "OIL", Reason("one_of", choices=("oil", "photo"))),
+        ("style", 1, Reason("type", expected="string")),
+        ("note", ["a"], Reason("type", expected="string")),
+    ],
+)
+def test_what_breaks_a_limit_is_named_with_its_reason(name: str, value: Any, reason: Reason) -> None:
+    with pytest.raises(InvalidFields) as refused:
+        MODEL.checked({name: value})
+    assert refused.value.fields == {f"parameters.{name}": reason}
+
+
+def test_everything_wrong_is_named_at_once() -> None:
+    with pytest.raises(InvalidFields) as refused:
+        MODEL.checked({"width": 1, "style": "none", "note": 1})
+    assert list(refused.value.fields) == ["parameters.width", "parameters.style", "parameters.note"]
+
+
+def test_the_catalogue_that_comes_with_the_product_is_sound() -> None:
+    catalogue = msgspec.convert(tomllib.loads(files("mintage").joinpath("catalogue.toml").read_text()), Catalogue)
+    for model in catalogue.models:
+        assert model.price > 0
+        assert model.checked({}), "the defaults keep the model's own limits"
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"money": {}, "models": [], "discount": 1}, Catalogue)

@@ -1,0 +1,324 @@
+"""What the tests of the log, the journal and the read models share: works, stores that disturb, a day's traffic."""
+
+import asyncio
+import tomllib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from importlib import resources
+from itertools import pairwise
+from typing import Any, Final, cast
+from uuid import uuid4
+
+import msgspec
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from mintage.application.catalogue import Catalogue
+from mintage.application.generations import Ask, Generations, Output
+from mintage.application.recharges import Recharges
+from mintage.application.records import Receipt, Record
+from mintage.application.transaction import Journal, Transaction, Work
+from mintage.domain.credits.decider import (
+    CREDITS,
+    CaptureHold,
+    ConsumeCredits,
+    CreditCommand,
+    GrantCredits,
+    HoldCredits,
+    ReleaseHold,
+)
+from mintage.domain.recorded import Recorded
+from mintage.domain.registration.decider import REGISTRATION, Erase, Register, VerifyEmail
+from mintage.infra.gateways import SandboxGateway
+from mintage.infra.identifiers import new_id
+from mintage.infra.journal import JournalLimits, PostgresJournal
+from mintage.infra.log_reader import head, portions
+from mintage.infra.postgres_store import PostgresStore
+from mintage.infra.store import Loaded, Needs, Snapshot, Store, Tail
+from mintage.projections import INLINE
+from tests.conftest import VAULT
+
+CATALOGUE: Final = msgspec.convert(
+    tomllib.loads((resources.files("mintage") / "catalogue.toml").read_text(encoding="utf-8")), Catalogue
+)
+REFUSALS: Final = {name: refusal for model in INLINE for name, refusal in model.refusals.items()}
+FILE: Final = Output(file="f.png", thumbnail="t.png", content_type="image/png", file_size=9, width=8, height=8)
+
+
+def some_id() -> str:
+    return str(uuid4())
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+# -- journals
+
+
+def postgres_store(conninfo: str) -> PostgresStore:
+    return PostgresStore(conninfo, VAULT, INLINE)
+
+
+@asynccontextmanager
+async def journal_on(
+    store: Store | str,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    seen: Callable[[Sequence[Recorded]], None] = lambda _: None,
+    **limits: Any,
+) -> AsyncIterator[PostgresJournal]:
+    """A running journal on a store, or on a database of this name; drained at the end."""
+    journal = PostgresJournal(
+        postgres_store(store) if isinstance(store, str) else store,
+        clock=clock,
+        new_id=new_id,
+        refusals=REFUSALS,
+        limits=JournalLimits(**limits),
+        seen=seen,
+    )
+    await journal.start()
+    try:
+        yield journal
+    finally:
+        await journal.drain()
+
+
+class Through:
+    """A store in front of another, for tests to disturb what passes."""
+
+    def __init__(self, store: Store) -> None:
+        self.inner = store
+        self.calls: Counter[str] = Counter()
+
+    async def lock(self, after: int) -> Tail:
+        self.calls["lock"] += 1
+        return await self.inner.lock(after)
+
+    async def load(self, needs: Needs) -> Loaded:
+        self.calls["load"] += 1
+        return await self.inner.load(needs)
+
+    async def stored(self, command_ids: Collection[str]) -> bool:
+        self.calls["stored"] += 1
+        return await self.inner.stored(command_ids)
+
+    async def commit(
+        self, entries: Sequence[Recorded], records: Sequence[Record], snapshots: Iterable[Snapshot]
+    ) -> None:
+        self.calls["commit"] += 1
+        await self.inner.commit(entries, records, snapshots)
+
+    async def unlock(self) -> None:
+        self.calls["unlock"] += 1
+        await self.inner.unlock()
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+class Gated(Through):
+    """Holds every commit back until the gate is open; ``waiting`` says that one has come."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.gate = asyncio.Event()
+        self.waiting = asyncio.Event()
+
+    async def commit(
+        self, entries: Sequence[Recorded], records: Sequence[Record], snapshots: Iterable[Snapshot]
+    ) -> None:
+        self.waiting.set()
+        await self.gate.wait()
+        await super().commit(entries, records, snapshots)
+
+
+# -- works
+
+
+def _credit(user_id: str, command: Callable[[Transaction], CreditCommand]) -> Work[int]:
+    return lambda transaction: transaction.execute(CREDITS, user_id, command(transaction)).available
+
+
+def grant(user_id: str, amount: int) -> Work[int]:
+    """Every work about credits brings what is available after it."""
+    transaction_id = some_id()
+    return _credit(
+        user_id,
+        lambda _: GrantCredits(
+            transaction_id=transaction_id, amount=amount, source="adjustment", description="granted"
+        ),
+    )
+
+
+def consume(user_id: str, amount: int, *, transaction_id: str = "", description: str = "spent") -> Work[int]:
+    transaction_id = transaction_id or some_id()
+    return _credit(
+        user_id,
+        lambda transaction: ConsumeCredits(
+            transaction_id=transaction_id, amount=amount, description=description, now=transaction.now
+        ),
+    )
+
+
+def hold(user_id: str, hold_id: str, amount: int) -> Work[int]:
+    return _credit(
+        user_id,
+        lambda transaction: HoldCredits(hold_id=hold_id, amount=amount, description="held", now=transaction.now),
+    )
+
+
+def capture(user_id: str, hold_id: str, amount: int) -> Work[int]:
+    transaction_id = some_id()
+    return _credit(
+        user_id,
+        lambda _: CaptureHold(hold_id=hold_id, transaction_id=transaction_id, amount=amount, description="captured"),
+    )
+
+
+def release(user_id: str, hold_id: str) -> Work[int]:
+    return _credit(user_id, lambda _: ReleaseHold(hold_id=hold_id, reason="failed"))
+
+
+def register(user_id: str, username: str, *, email: str | None = None, name: str | None = None) -> Work[int]:
+    """Brings the newcomer's number."""
+
+    def work(transaction: Transaction) -> int:
+        number = transaction.number("user")
+        command = Register(
+            user_id=user_id,
+            number=number,
+            document="v1",
+            username=username,
+            referral_code=user_id.replace("-", "")[:16].upper(),
+            email=email,
+            name=name,
+        )
+        transaction.begin(REGISTRATION, user_id, command)
+        return number
+
+    return work
+
+
+def erase(user_id: str) -> Work[None]:
+    def work(transaction: Transaction) -> None:
+        transaction.execute(REGISTRATION, user_id, Erase())
+
+    return work
+
+
+def receipt(user_id: str, key: str = "k", body: bytes = b"{}") -> Receipt:
+    return Receipt(user_id, "/consume", key, b"digest", utc_now(), body)
+
+
+async def outcomes(works: Iterable[Work[Any]], *journals: Journal) -> list[Any]:
+    """All of them at once, dealt to the journals in turn; what each came to, be it an exception."""
+    calls = [journals[turn % len(journals)].transact(work, actor="test") for turn, work in enumerate(works)]
+    return await asyncio.gather(*calls, return_exceptions=True)
+
+
+def of(kind: type[BaseException], results: Iterable[Any]) -> list[Any]:
+    return [result for result in results if isinstance(result, kind)]
+
+
+# -- reading
+
+TERMINATE: Final = """
+select pg_terminate_backend(pid) from pg_stat_activity
+where pid <> pg_backend_pid() and datname = current_database() and backend_type = 'client backend'"""
+
+
+def rows(conninfo: str, sql: str, params: Sequence[Any] = ()) -> list[Any]:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        return connection.execute(sql.encode(), params).fetchall()
+
+
+def run_sql(conninfo: str, *statements: str) -> None:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def one(conninfo: str, sql: str, params: Sequence[Any] = ()) -> Any:
+    return rows(conninfo, sql, params)[0][0]
+
+
+def the_log(conninfo: str) -> list[Recorded]:
+    """The whole log as it is stored; fails if positions have a gap, versions do, or time runs backwards."""
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        log = [entry for some in portions(connection, after=0, upto=head(connection)) for entry in some]
+    assert [entry.position for entry in log] == list(range(1, len(log) + 1))
+    versions: Counter[str] = Counter()
+    for entry in log:
+        versions[entry.stream] += 1
+        assert entry.version == versions[entry.stream]
+    assert all(before.at <= after.at for before, after in pairwise(log))
+    return log
+
+
+def account(conninfo: str, user_id: str) -> tuple[int, int]:
+    """Available and held, as served."""
+    found = rows(conninfo, "select available, held from credit_accounts where user_id = %s", (user_id,))
+    return found[0] if found else (0, 0)
+
+
+def through_port(conninfo: str, port: int) -> str:
+    """The same database by TCP, where a proxy listens."""
+    parts = cast(dict[str, Any], conninfo_to_dict(conninfo)) | {"host": "127.0.0.1", "port": port}
+    return psycopg.conninfo.make_conninfo(**parts, sslmode="disable", gssencmode="disable")
+
+
+# -- a day's traffic
+
+
+class Day(msgspec.Struct):
+    """Who was there, and in which state their tasks were left."""
+
+    people: list[str]
+    gone: list[str]
+    completed: str
+    partial: str
+    failed: str
+    cancelled: str
+    processing: str
+    pending: str
+
+
+ASK: Final = Ask(document="v1", task_type="text2img", prompt="一只小猫 kitten-canary", parameters={"count": 3})
+
+
+async def a_day(journal: Journal, people: Sequence[str] = ()) -> Day:
+    """A bit of everything that can happen, whoever it happens to: every kind of event, every end of a task."""
+    people = people or [some_id() for _ in range(5)]
+    generations = Generations(journal, CATALOGUE, new_id)
+    recharges = Recharges(journal, SandboxGateway(), CATALOGUE.money, new_id)
+    for user_id in people:
+        tag = user_id[-12:]
+        newcomer = register(user_id, f"canary{tag}", email=f"canary{tag}@example.org", name=f"Canary {tag}")
+        await journal.transact(newcomer, actor=user_id)
+        await journal.transact(grant(user_id, 100), actor=user_id)
+    payer, asker, *gone = people
+    await recharges.recharge(payer, 5, "wechat", render=lambda _: b"{}")
+    await outcomes([consume(user_id, 1 + turn) for turn, user_id in enumerate(people)], journal)
+    await journal.transact(
+        lambda transaction: transaction.execute(REGISTRATION, asker, VerifyEmail()) and None, actor=asker
+    )
+
+    async def task(user_id: str) -> str:
+        reply = await generations.request(user_id, ASK)
+        assert reply.outcome is not None
+        return reply.outcome.task_id
+
+    day = Day([payer, asker], gone, *[await task(asker) for _ in range(6)])
+    for task_id in (day.completed, day.partial, day.failed, day.processing):
+        await generations.start(task_id, fence=1, worker="w")
+    await generations.succeed(day.completed, [FILE] * 3, kind="image", fence=1, worker="w")
+    await generations.succeed(day.partial, [FILE, None, FILE], kind="image", fence=1, worker="w")
+    await generations.fail(day.failed, error_code="E", error_message="no", fence=1, worker="w")
+    await generations.cancel(asker, day.cancelled)
+    for user_id in gone:
+        await generations.request(user_id, ASK)
+        await journal.transact(erase(user_id), actor="system")
+    return day
