@@ -1,15 +1,18 @@
-"""The composition root: settings in, everything wired out; the only place that sees all layers."""
+"""The composition root: settings in, everything wired out; the commands add the documents and run it."""
 
 import asyncio
+import logging
 import tomllib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from importlib import resources
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from mintage.application.catalogue import Catalogue
+from mintage.application.erasure import Erasure
 from mintage.application.generations import Generations
 from mintage.application.ledger import Ledger
 from mintage.application.people import People
@@ -38,8 +41,12 @@ from mintage.infra.vault import Vault
 from mintage.infra.worker import Worker
 from mintage.projections import FOLLOWED, INLINE
 
-GATEWAYS = ("wechat", "alipay", "stripe")
-EMBEDDED_CHECK_S = 2.0
+GATEWAYS: Final = ("wechat", "alipay", "stripe")
+EMBEDDED_CHECK_S: Final = 2.0
+RESTART_S: Final = 1.0
+Duty: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+
+_log = logging.getLogger(__name__)
 
 
 def utc_now() -> datetime:
@@ -112,17 +119,19 @@ async def running(
         seen=seen,
     )
     generations = Generations(journal, catalogue, new_id)
+    duties: list[Duty] = [lambda: keep_tidy(db, clock)]
+    duties += [Follower(place.conninfo, place.vault, model).run for model in FOLLOWED]
+    if place.embedded is not None:
+        embedded = place.embedded
+        duties.append(lambda: _keep_up(embedded))
     tasks: list[asyncio.Task[None]] = []
     await journal.start()
     try:
         if worker:
             crew = Worker(generations, db, media, clock=clock)
             listeners.append(crew.seen)
-            tasks.append(asyncio.create_task(crew.run()))
-        tasks += [asyncio.create_task(Follower(place.conninfo, place.vault, model).run()) for model in FOLLOWED]
-        tasks.append(asyncio.create_task(keep_tidy(db, clock)))
-        if place.embedded is not None:
-            tasks.append(asyncio.create_task(_keep_up(place.embedded)))
+            duties.append(crew.run)
+        tasks = [asyncio.create_task(_for_ever(duty)) for duty in duties]
         yield Services(
             people=People(
                 journal,
@@ -134,6 +143,7 @@ async def running(
                 new_id=new_id,
                 clock=clock,
             ),
+            erasure=Erasure(journal, db, generations, media),
             ledger=Ledger(journal, new_id),
             recharges=Recharges(journal, SandboxGateway(), catalogue.money, new_id),
             generations=generations,
@@ -158,6 +168,16 @@ async def running(
         await asyncio.gather(*tasks, return_exceptions=True)
         await journal.drain()
         await db.close()
+
+
+async def _for_ever(duty: Duty) -> None:
+    """See to it that a background duty goes on, whatever happens to it."""
+    while True:
+        try:
+            await duty()
+        except Exception:  # noqa: BLE001
+            _log.exception("a background duty failed and starts over")
+        await asyncio.sleep(RESTART_S)
 
 
 async def _keep_up(embedded: EmbeddedPostgres) -> None:

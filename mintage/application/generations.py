@@ -164,7 +164,7 @@ class Generations:
                 )
                 transaction.execute(CREDITS, task.user_id, capture)
             else:
-                self._release(transaction, task, task_id, "failed")
+                self._release(transaction, task, task_id, "nothing_due")
             shares = iter(split(charged, delivered))
             for work_id, output in zip(task.works, outputs, strict=True):
                 if output is None:

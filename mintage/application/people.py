@@ -16,7 +16,6 @@ from mintage.domain.fields import InvalidFields, Reason
 from mintage.domain.registration.decider import (
     REGISTRATION,
     EmailTaken,
-    Erase,
     PersonUnknown,
     PhoneTaken,
     ReferralCodeTaken,
@@ -158,12 +157,6 @@ class People:
         if found is None:
             raise PersonUnknown
         return found
-
-    async def erase(self, user_id: str, *, actor: str) -> None:
-        """Destroy the person's key and what the read models say of them; their ledger stays."""
-        await self._journal.transact(
-            lambda transaction: transaction.execute(REGISTRATION, user_id, Erase()), actor=actor
-        )
 
     def _registration(
         self, newcomer: Newcomer, user_id: str, hashed: str, referrer: Person | None

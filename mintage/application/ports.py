@@ -121,6 +121,10 @@ class Files(Protocol):
         """The file, None if it was removed."""
         ...
 
+    async def remove(self, key: str) -> None:
+        """Remove the file for good, if it is there."""
+        ...
+
 
 class Endings(Protocol):
     """Word of tasks that ended, in whichever process."""

@@ -6,6 +6,7 @@ from datetime import datetime
 import msgspec
 
 from mintage.application.catalogue import Catalogue
+from mintage.application.erasure import Erasure
 from mintage.application.generations import Generations
 from mintage.application.ledger import Ledger
 from mintage.application.people import People
@@ -30,6 +31,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     people: People
+    erasure: Erasure
     ledger: Ledger
     recharges: Recharges
     generations: Generations

@@ -5,9 +5,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import psycopg
+
 from mintage.cli import admin, audit, database, serve
 from mintage.infra.embedded_postgres import PostgresUnavailable
 from mintage.infra.settings import SettingsRefused, read_settings
+from mintage.infra.store import Lost
 
 COULD_NOT_RUN = 2
 
@@ -23,8 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     except SettingsRefused as refused:
         for line in str(refused).splitlines():
             print(f"mintage: {line}", file=sys.stderr)
-    except PostgresUnavailable as unavailable:
-        print(f"mintage: {unavailable}", file=sys.stderr)
+    except (PostgresUnavailable, Lost, psycopg.Error, OSError, msgspec.ValidationError, ValueError) as error:
+        print(f"mintage: {type(error).__name__}: {error}", file=sys.stderr)
     return COULD_NOT_RUN
 
 

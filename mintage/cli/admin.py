@@ -21,7 +21,7 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
 def run_erase(settings: Settings, options: argparse.Namespace) -> int:
     async def run() -> None:
         async with running(settings, place, base_url=lambda: "", worker=False) as services:
-            await services.people.erase(options.user, actor="operator")
+            await services.erasure.erase(options.user, actor="operator")
 
     with site(settings) as place:
         try:
@@ -29,5 +29,5 @@ def run_erase(settings: Settings, options: argparse.Namespace) -> int:
         except PersonUnknown:
             print(f"mintage: nobody is registered under {options.user}", file=sys.stderr)
             return 1
-    print(f"{options.user} is erased: key, names, addresses and prompts are gone, the ledger stays")
+    print(f"{options.user} is erased: key, names, addresses, prompts, password and pictures are gone; the ledger stays")
     return 0

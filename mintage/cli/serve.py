@@ -25,7 +25,9 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, help="where to listen, 0 for any free port (MINTAGE_PORT, default: 3001)")
     parser.add_argument("--no-worker", action="store_true", help="leave the tasks to `mintage work`")
     parser.set_defaults(run=serve)
-    parser = commands.add_parser("work", parents=[common], help="a worker alone, beside any number of others")
+    parser = commands.add_parser(
+        "work", parents=[common], help="a worker and the followers without the API, beside any number of others"
+    )
     parser.set_defaults(run=work)
 
 

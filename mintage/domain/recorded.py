@@ -1,10 +1,14 @@
 """An event in its place in the log."""
 
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
 from mintage.domain.catalogue import AnyEvent
+
+ERASED: Final = "[erased]"
+"""What a personal field reads as once the person's key is gone."""
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):

@@ -9,11 +9,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import replace
 
 from mintage.domain.catalogue import TAGS, AnyEvent
-from mintage.domain.recorded import Recorded
-from mintage.infra.vault import PREFIX, place_of, seal, unseal
-
-ERASED: Final = "[erased]"
-"""What a personal field reads as once the person's key is gone."""
+from mintage.domain.recorded import ERASED, Recorded
+from mintage.infra.vault import PREFIX, SealBroken, place_of, seal, unseal
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: Final[dict[str, Upcaster]] = {}
@@ -75,12 +72,15 @@ def decode(
 
 
 def opened(entry: Recorded, key: AESGCM | None) -> Recorded:
-    """The same event with its personal fields readable, or ``[erased]`` if the key is gone."""
+    """The same event with its personal fields readable, or ``[erased]`` if the key is gone. Raises ``SealBroken``."""
     clear: dict[str, str] = {}
     for field in entry.event.PERSONAL:
         sealed = getattr(entry.event, field)
-        if isinstance(sealed, str) and sealed.startswith(PREFIX):
+        if sealed is not None:
             place = place_of(entry.stream, entry.version, field)
+            if not sealed.startswith(PREFIX):
+                # Somebody wrote clear text where only a seal may be.
+                raise SealBroken(place.decode())
             clear[field] = ERASED if key is None else unseal(key, sealed, place)
     return replace(entry, event=replace(entry.event, **clear)) if clear else entry
 

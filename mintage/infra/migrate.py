@@ -38,12 +38,13 @@ def migrate(conninfo: str, vault: Vault) -> list[str]:
         return applied
 
 
-def is_migrated(connection: psycopg.Connection[Any]) -> bool:
+def is_migrated(conninfo: str) -> bool:
     """Whether this database has everything this program needs."""
-    row = connection.execute("select to_regclass('schema_migrations') is not null").fetchone()
-    if row is None or not row[0]:
-        return False
-    done = _done(connection)
+    with connect_sync(conninfo) as connection:
+        row = connection.execute("select to_regclass('schema_migrations') is not null").fetchone()
+        if row is None or not row[0]:
+            return False
+        done = _done(connection)
     wanted = {**{name: _digest(sql) for name, sql in _scripts()}, **_read_model_digests()}
     return all(done.get(name) == digest for name, digest in wanted.items())
 
@@ -82,12 +83,12 @@ def _read_models(connection: psycopg.Connection[Any], vault: Vault) -> list[str]
             connection.execute("delete from checkpoints where name = %s", (model.name,))
         else:
             fill(connection, vault, model, head(connection))
-        _note(connection, name, _digest(model.schema))
+        _note(connection, name, _read_model_digests()[name])
     return changed
 
 
 def _read_model_digests() -> dict[str, str]:
-    return {f"read model {model.name}": _digest(model.schema) for model in READ_MODELS.values()}
+    return {f"read model {model.name}": _digest(f"{model.revision}\n{model.schema}") for model in READ_MODELS.values()}
 
 
 def _done(connection: psycopg.Connection[Any]) -> dict[str, str]:

@@ -36,6 +36,8 @@ EVENTS_AT_ONCE: Final = 10_000
 
 _BEGIN: Final = "begin"
 _TAKE: Final = f"select pg_advisory_xact_lock({LOG_LOCK})"
+# From here on, because idle_in_transaction_session_timeout does not count while half of a pipeline has arrived.
+_TAKE_FOR_A_WHILE: Final = f"{_TAKE}, set_config('transaction_timeout', '8s', true)"
 _COLUMNS: Final = "notification_id, originator_id, originator_version, topic, state"
 _TAIL: Final = (
     f"select {_COLUMNS} from stored_events where notification_id > %s order by notification_id limit {TAIL_MAX + 1}"
@@ -64,7 +66,13 @@ _NUMBERS: Final = "select kind, last from numbers where kind = any(%s)"
 _STORED: Final = "select exists (select from stored_events where command_id = any(%s::uuid[]))"
 _KEYS: Final = "select user_id::text, wrapped_key from person_keys where user_id = any(%s::uuid[])"
 _NEW_KEYS: Final = "insert into person_keys (user_id, wrapped_key) select * from unnest(%s::uuid[], %s::bytea[])"
-_DROP_KEYS: Final = "delete from person_keys where user_id = any(%s::uuid[])"
+# The rows beside the log go before the read models forget the address that finds them.
+_ERASE: Final = (
+    "delete from verification_codes where email in (select email from people where user_id = any(%s::uuid[]))",
+    "delete from credentials where user_id = any(%s::uuid[])",
+    "delete from receipts where user_id = any(%s::uuid[])",
+    "delete from person_keys where user_id = any(%s::uuid[])",
+)
 
 
 class PostgresStore:
@@ -81,7 +89,7 @@ class PostgresStore:
         async with self._talking() as connection:
             async with connection.pipeline():
                 await connection.execute(_BEGIN)
-                await connection.execute(_TAKE)
+                await connection.execute(_TAKE_FOR_A_WHILE if connection.info.server_version >= 170000 else _TAKE)
                 cursor = await connection.execute(_TAIL, (after,))
                 rows = await cursor.fetchall()
             if not rows:
@@ -203,7 +211,7 @@ class PostgresStore:
         if made:
             writes.append(Statement(_NEW_KEYS, (array(made), array(made.values()))))
         if dropped:
-            writes.append(Statement(_DROP_KEYS, (array(dropped),)))
+            writes += [Statement(sql, (array(dropped),)) for sql in _ERASE]
         return writes
 
     # -- reading

@@ -16,9 +16,10 @@ with issued as (
         as code (id, email, code, type, expires_at, created_at)
 ), ended as (
     update verification_codes old set used = true from issued
-    where old.email = issued.email and old.type = issued.type and not old.used
+    where old.email = issued.email and old.type = issued.type and not old.used and old.id <> issued.id
 )
-insert into verification_codes (id, email, code, type, expires_at, created_at) select * from issued"""
+insert into verification_codes (id, email, code, type, expires_at, created_at) select * from issued
+on conflict (id) do nothing"""
 
 _KEEP_RECEIPT: Final = """
 insert into receipts (user_id, path, key, digest, body, task_id, created_at)

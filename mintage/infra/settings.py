@@ -48,7 +48,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Streams whose folded states are kept in memory."""
     generation_wait_s: float = 60.0
     """How long images/generate waits for its images before it answers 202, in seconds."""
+    rate_limit: bool = True
+    """Whether sign-in, codes and the like are limited; no limit is in force yet."""
+    pg_bin: Path | None = None
+    """Where the programs of PostgreSQL 17 or newer are, to run the embedded database instead of the wheel's."""
     log_level: str = "INFO"
+    """``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``."""
 
 
 PREFIX: Final = "MINTAGE_"
@@ -134,22 +139,27 @@ def _refusals(settings: Settings, environ: Mapping[str, str]) -> list[str]:
         text = getattr(settings, name)
         if text and not _is_key(text, exact=exact):
             wrong.append(f"MINTAGE_{name.upper()}: not {'' if exact else 'at least '}{SECRET_BYTES} bytes in base64")
+    if settings.log_level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+        wrong.append(f"MINTAGE_LOG_LEVEL: {settings.log_level!r} is none of DEBUG, INFO, WARNING, ERROR")
     try:
         re.compile(settings.cors_origins)
     except re.error as error:
         wrong.append(f"MINTAGE_CORS_ORIGINS: {error}")
     if settings.catalogue is not None and not settings.catalogue.is_file():
         wrong.append(f"MINTAGE_CATALOGUE: there is no file {settings.catalogue}")
-    if settings.env == "production":
-        wrong += [
-            f"MINTAGE_{name.upper()}: has to be set in production"
-            for name in ("secret_key", "master_key", "public_url")
-            if not getattr(settings, name)
-        ]
-        if settings.sandbox_gateway:
-            wrong.append("MINTAGE_SANDBOX_GATEWAY: has to be off in production, it gives credits away")
-        if settings.password_min < 8:
-            wrong.append("MINTAGE_PASSWORD_MIN: has to be at least 8 in production")
+    return wrong + (_production_refusals(settings) if settings.env == "production" else [])
+
+
+def _production_refusals(settings: Settings) -> list[str]:
+    wrong = [
+        f"MINTAGE_{name.upper()}: has to be set in production"
+        for name in ("secret_key", "master_key", "public_url")
+        if not getattr(settings, name)
+    ]
+    if settings.sandbox_gateway:
+        wrong.append("MINTAGE_SANDBOX_GATEWAY: has to be off in production, it gives credits away")
+    if settings.password_min < 8:
+        wrong.append("MINTAGE_PASSWORD_MIN: has to be at least 8 in production")
     return wrong
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import os
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -50,11 +51,14 @@ class MediaFolder:
         path = self._folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(path.name + ".part")
-        draft.write_bytes(content)
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         draft.rename(path)
 
-    def remove(self, key: str) -> None:
-        (self._folder / key).unlink(missing_ok=True)
+    async def remove(self, key: str) -> None:
+        await asyncio.to_thread((self._folder / key).unlink, missing_ok=True)
 
     def _signature(self, key: str, expires: str) -> str:
         return hmac.new(self._key, f"{key}\n{expires}".encode(), "sha256").hexdigest()

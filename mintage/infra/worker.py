@@ -96,7 +96,7 @@ class Worker:
         except (LeaseLost, TaskOver) as over:
             _log.info("task %s went on without %s: %s", found.task_id, name, over)
             if isinstance(over, TaskOver) and over.status != "completed":
-                await asyncio.to_thread(self._discard, found)
+                await self._discard(found)
         finally:
             heartbeat.cancel()
 
@@ -143,10 +143,10 @@ class Worker:
             height=request.height,
         )
 
-    def _discard(self, found: Claim) -> None:
+    async def _discard(self, found: Claim) -> None:
         for work_id in found.works:
             for key in self._keys(work_id):
-                self._media.remove(key)
+                await self._media.remove(key)
 
     def _keys(self, work_id: str) -> tuple[str, str]:
         return MediaFolder.key_of(work_id, ".png"), MediaFolder.key_of(work_id, "-thumbnail.webp")

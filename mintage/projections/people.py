@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from mintage.domain.recorded import Recorded
+from mintage.domain.recorded import ERASED, Recorded
 from mintage.domain.registration.decider import EmailTaken, PhoneTaken, ReferralCodeTaken, UsernameTaken
 from mintage.domain.registration.events import EmailVerified, PersonErased, PersonRegistered
 from mintage.domain.registration.names import name_key
@@ -77,16 +77,17 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
     for entry in entries:
         event = entry.event
         if isinstance(event, PersonRegistered):
+            username = _unless_erased(event.username)
             registered.append(
                 (
                     event.user_id,
                     event.number,
                     event.document,
-                    event.username,
-                    name_key(event.username),
-                    event.email,
-                    event.phone,
-                    event.name,
+                    username,
+                    name_key(username) if username else None,
+                    _unless_erased(event.email),
+                    _unless_erased(event.phone),
+                    _unless_erased(event.name),
                     event.referral_code,
                     event.referred_by,
                     entry.at,
@@ -106,6 +107,11 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
     if erased:
         writes.append(Statement(_ERASE, (array(erased), array(erased.values()))))
     return writes
+
+
+def _unless_erased(text: str | None) -> str | None:
+    # In a rebuild: nobody's names are unique any more, and the erasure that follows removes them anyway.
+    return None if text == ERASED else text
 
 
 _ERASE: Final = """

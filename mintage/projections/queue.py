@@ -137,3 +137,13 @@ async def renew(db: Database, *, task_id: str, fence: int, until: datetime, prog
         (until, progress, task_id, fence),
     )
     return row is not None
+
+
+class _TaskId(msgspec.Struct):
+    task_id: str
+
+
+async def open_tasks_of(db: Database, user_id: str) -> list[str]:
+    """The person's tasks that are not over."""
+    rows = await db.fetch(_TaskId, "select task_id::text from queue where user_id = %s", (user_id,))
+    return [row.task_id for row in rows]

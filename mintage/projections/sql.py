@@ -39,9 +39,10 @@ class Statement(msgspec.Struct, frozen=True, gc=False):
 class ReadModel(msgspec.Struct, frozen=True, kw_only=True):
     """A view of the log kept in tables.
 
-    ``schema`` creates them; ``statements`` is the pure mapping of a run of events, in log order, to writes over
-    sets: the only way rows come to be, live and in a rebuild. ``volatile`` columns are working state of a running
-    system (a worker's lease) that no event records. ``refusals`` says what the breach of a constraint means.
+    ``schema`` creates them; ``statements`` is the pure mapping of a run of events, in log order, to writes over sets:
+    the only way rows come to be, live and in a rebuild. When the mapping changes, ``revision`` goes up, so that a
+    migration fills the tables anew. ``volatile`` columns are working state of a running system (a worker's lease) that
+    no event records. ``refusals`` says what the breach of a constraint means.
     """
 
     name: str
@@ -49,6 +50,7 @@ class ReadModel(msgspec.Struct, frozen=True, kw_only=True):
     schema: str
     events: frozenset[type[Event]]
     statements: Callable[[Sequence[Recorded]], Iterable[Statement]]
+    revision: int = 1
     volatile: frozenset[str] = frozenset()
     refusals: dict[str, type[Refusal]] = {}
 

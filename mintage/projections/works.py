@@ -190,3 +190,13 @@ async def works_of_tasks(db: Database, task_ids: Sequence[str]) -> list[Work]:
     """All works of some tasks, each task's in order."""
     sql = _SELECT + "w.task_id = any(%s::uuid[]) order by w.task_id, w.position"
     return await db.fetch(Work, sql, (list(task_ids),))
+
+
+class _Key(msgspec.Struct):
+    key: str
+
+
+async def files_of(db: Database, user_id: str) -> list[str]:
+    """The storage keys of everything a person ever made."""
+    sql = "select unnest(array[file, thumbnail]) as key from works where user_id = %s and file is not null"
+    return [row.key for row in await db.fetch(_Key, sql, (user_id,))]

@@ -141,7 +141,9 @@ class TestReferral:
         assert world.account("bob").available == 50
 
     async def test_two_recharges_in_one_batch_reward_once(self, world: World, till: Till) -> None:
-        await asyncio.gather(*(till.recharge("ann") for _ in range(3)))
+        orders = (till.recharges.recharge("ann", 10, "alipay", render=render) for _ in range(3))
+        replies = await asyncio.gather(*orders)
+        assert [reply.outcome.new_balance for reply in replies if reply.outcome] == [120, 220, 320]
         assert bonuses(world) == [("ann", 20), ("bob", 50)]
         assert world.account("ann").available == 320
 

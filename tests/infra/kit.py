@@ -219,7 +219,7 @@ async def outcomes(works: Iterable[Work[Any]], *journals: Journal) -> list[Any]:
     return await asyncio.gather(*calls, return_exceptions=True)
 
 
-def of(kind: type[BaseException], results: Iterable[Any]) -> list[Any]:
+def of(kind: type[Any], results: Iterable[Any]) -> list[Any]:
     return [result for result in results if isinstance(result, kind)]
 
 

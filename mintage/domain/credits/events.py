@@ -12,7 +12,8 @@ import msgspec
 from mintage.domain.decider import Event
 
 Source: TypeAlias = Literal["signup_bonus", "recharge", "referral_bonus", "adjustment"]
-Release: TypeAlias = Literal["failed", "cancelled", "timed_out"]
+Release: TypeAlias = Literal["failed", "cancelled", "timed_out", "nothing_due"]
+"""``nothing_due``: the task completed, but the share of its price that came out rounds to nothing."""
 
 
 class Slice(msgspec.Struct, frozen=True, gc=False):

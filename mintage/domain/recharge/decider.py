@@ -73,10 +73,10 @@ def decide(command: RechargeCommand, order: Recharge) -> tuple[RechargeEvent, ..
         case RecordPayment(payment_reference=reference, amount_fen=paid_fen):
             if not order.user_id:
                 raise RechargeUnknown
+            if paid_fen != order.amount_fen or order.payment_reference not in {None, reference}:
+                raise PaymentDiffers(asked_fen=order.amount_fen, paid_fen=paid_fen)
             if order.payment_reference == reference:
                 return ()
-            if order.payment_reference is not None or paid_fen != order.amount_fen:
-                raise PaymentDiffers(asked_fen=order.amount_fen, paid_fen=paid_fen)
             return (RechargePaid(payment_reference=reference, amount_fen=paid_fen),)
         case _:
             assert_never(command)

@@ -1,0 +1,36 @@
+"""Erasing a person: open tasks end, files go, the key is destroyed; the ledger stays and still verifies."""
+
+from contextlib import suppress
+
+from mintage.application.generations import Generations
+from mintage.application.ports import Files
+from mintage.application.transaction import Journal
+from mintage.domain.generation.decider import TaskOver
+from mintage.domain.registration.decider import REGISTRATION, Erase
+from mintage.projections.people import person
+from mintage.projections.queue import open_tasks_of
+from mintage.projections.sql import Database
+from mintage.projections.works import files_of
+
+
+class Erasure:
+    def __init__(self, journal: Journal, db: Database, generations: Generations, files: Files) -> None:
+        self._journal = journal
+        self._db = db
+        self._generations = generations
+        self._files = files
+
+    async def erase(self, user_id: str, *, actor: str) -> None:
+        """Everything that says who they are, here and beside the log. Raises ``PersonUnknown``.
+
+        The key goes last: a crash before it leaves somebody who can be erased again.
+        """
+        if await person(self._db, user_id) is not None:
+            for task_id in await open_tasks_of(self._db, user_id):
+                with suppress(TaskOver):
+                    await self._generations.cancel(user_id, task_id)
+            for key in await files_of(self._db, user_id):
+                await self._files.remove(key)
+        await self._journal.transact(
+            lambda transaction: transaction.execute(REGISTRATION, user_id, Erase()), actor=actor
+        )
