@@ -1,0 +1,98 @@
+"""An erased person is gone from everywhere but the ledger, which still verifies."""
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from mintage.application.generations import Ask
+from mintage.application.once import Repeatable
+from mintage.application.people import Newcomer
+from mintage.application.services import Services
+from mintage.domain.registration.decider import PersonUnknown
+from mintage.infra.audit import verify
+from mintage.infra.rebuild import rebuild
+from mintage.infra.settings import Settings
+from mintage.projections import INLINE
+from mintage.projections.ledger import balance_of
+from mintage.projections.tasks import task_of
+from tests.conftest import VAULT
+
+CANARY = "canary-of-a-person"
+
+
+def rows_with(conninfo: str, text: str) -> list[str]:
+    """Every table that has the text in any column, in clear or as bytes."""
+    found = []
+    with psycopg.connect(conninfo) as connection:
+        tables = connection.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
+        for (table,) in tables:
+            for (row,) in connection.execute(f"select t::text from {table} t").fetchall():
+                if text in row or text.encode().hex() in row:
+                    found.append(table)
+    return sorted(set(found))
+
+
+async def somebody(services: Services, number: int) -> str:
+    newcomer = Newcomer(
+        document="v1",
+        username=f"{CANARY}-{number}",
+        password="123456",
+        email=f"{CANARY}-{number}@example.com",
+        name=f"{CANARY} {number}",
+    )
+    return (await services.people.register(newcomer)).user_id
+
+
+async def picture(services: Services, user_id: str, prompt: str) -> str:
+    ask = Ask(document="server", task_type="text2img", prompt=prompt, parameters={"width": 64, "height": 64})
+    asked = Repeatable(user_id, "/api/images/generate", "key", b"digest")
+    reply = await services.generations.request(user_id, ask, repeatable=asked)
+    assert reply.outcome is not None
+    await services.endings.wait(user_id, reply.outcome.task_id, 60)
+    await services.generations.keep_reply(asked, prompt.encode())
+    return reply.outcome.task_id
+
+
+async def test_two_erased_people_leave_their_ledger_and_nothing_of_themselves(
+    services: Services, conninfo: str, settings: Settings
+) -> None:
+    people = [await somebody(services, number) for number in (1, 2)]
+    tasks = [await picture(services, user_id, f"{CANARY} in a garden") for user_id in people]
+    assert rows_with(conninfo, CANARY) == ["people", "receipts", "tasks", "verification_codes"]
+    assert list(Path(settings.data_dir / "media").rglob("*.png"))
+
+    for user_id in people:
+        await services.erasure.erase(user_id, actor="operator")
+
+    assert rows_with(conninfo, CANARY) == []
+    assert not [path for path in (settings.data_dir / "media").rglob("*") if path.is_file()]
+    with psycopg.connect(conninfo) as connection:
+        for table in ("credentials", "person_keys", "receipts", "verification_codes"):
+            assert connection.execute(f"select count(*) from {table}").fetchone() == (0,)
+    for user_id, task_id in zip(people, tasks, strict=True):
+        assert (await balance_of(services.db, user_id)).available == 90
+        task = await task_of(services.db, user_id, task_id)
+        assert task is not None
+        assert (task.prompt, task.charged) == ("", 10)
+        assert await services.sessions.look_up(user_id) == -1
+        with pytest.raises(PersonUnknown):
+            await services.erasure.erase(user_id, actor="operator")
+
+    assert verify(conninfo, VAULT).differences == []
+    for model in INLINE:
+        assert not any(rebuild(conninfo, VAULT, model).differences.values()), model.name
+
+
+async def test_an_erased_persons_waiting_task_ends_without_charge(services: Services, conninfo: str) -> None:
+    user_id = await somebody(services, 1)
+    big = {"width": 2048, "height": 2048, "count": 4}
+    ask = Ask(document="v1", task_type="text2img", prompt=CANARY, parameters=big)
+    reply = await services.generations.request(user_id, ask)
+    assert reply.outcome is not None
+    await services.erasure.erase(user_id, actor="operator")
+    task = await task_of(services.db, user_id, reply.outcome.task_id)
+    assert task is not None
+    assert task.status == "cancelled"
+    assert (await balance_of(services.db, user_id)).available == 100
+    assert verify(conninfo, VAULT).differences == []
