@@ -100,9 +100,9 @@ async def running(
     secrets, catalogue = secrets_of(settings), catalogue_of(settings)
     db = Pool(place.conninfo)
     await db.open()
-    endings, sessions = TaskEndings(db), SessionVersions(db)
+    endings, sessions = TaskEndings(db), SessionVersions(db, place.conninfo)
     media = MediaFolder(settings.data_dir / "media", base_url, secrets.signing, clock)
-    listeners: list[Callable[[Sequence[Recorded]], None]] = [endings.seen, sessions.seen]
+    listeners: list[Callable[[Sequence[Recorded]], None]] = [endings.seen]
 
     def seen(entries: Sequence[Recorded]) -> None:
         for listener in listeners:
@@ -119,7 +119,7 @@ async def running(
         seen=seen,
     )
     generations = Generations(journal, catalogue, new_id)
-    duties: list[Duty] = [lambda: keep_tidy(db, clock)]
+    duties: list[Duty] = [sessions.listen, lambda: keep_tidy(db, clock)]
     duties += [Follower(place.conninfo, place.vault, model).run for model in FOLLOWED]
     if place.embedded is not None:
         embedded = place.embedded

@@ -23,6 +23,7 @@ from mintage.domain.registration.events import PersonErased, PersonRegistered
 from mintage.infra import records as record_sql
 from mintage.infra.codec import decode, encode, owner_of, tag_of
 from mintage.infra.database import CHANNEL, GONE, connect
+from mintage.infra.sessions import ended
 from mintage.infra.store import TAIL_MAX, Breach, Loaded, Lost, Needs, Snapshot, Stale, Tail
 from mintage.infra.vault import Vault
 from mintage.projections.sql import ReadModel, Statement, Value, array
@@ -212,6 +213,7 @@ class PostgresStore:
             writes.append(Statement(_NEW_KEYS, (array(made), array(made.values()))))
         if dropped:
             writes += [Statement(sql, (array(dropped),)) for sql in _ERASE]
+            writes += [ended(user_id) for user_id in dropped]
         return writes
 
     # -- reading

@@ -4,9 +4,11 @@ import re
 from uuid import UUID, uuid4
 
 import httpx
+from msgspec.structs import replace
 
 from mintage.application.services import Services
-from tests.conftest import Mailbox, Token
+from mintage.http.app import create_app
+from tests.conftest import BASE_URL, Mailbox, Token
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
@@ -182,6 +184,28 @@ async def test_images_that_fail_cost_nothing(client: httpx.AsyncClient, mailbox:
     assert (await client.get("/api/images/history", headers=me)).json()["data"]["history"] == []
 
 
+async def test_images_that_take_too_long_are_followed_as_a_task(
+    services: Services, client: httpx.AsyncClient, mailbox: Mailbox
+) -> None:
+    _, me = await signed_in(client, mailbox)
+    wish, keyed = {"prompt": "a cat", "style": "3d-render"}, {**me, "Idempotency-Key": "picture-1"}
+    hasty = replace(services, terms=replace(services.terms, generation_wait_s=0.0))
+    transport = httpx.ASGITransport(app=create_app(hasty))  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as impatient:
+        reply = await impatient.post("/api/images/generate", json=wish, headers=keyed)
+    data = reply.json()["data"]
+    assert reply.status_code == 202
+    assert reply.json()["message"] == "任务已创建，正在后台处理中..."
+    assert (data["images"], data["credits_consumed"], data["remaining_credits"]) == ([], 0, 90)
+    task = (await client.get(f"/api/v1/generate/tasks/{data['task_id']}", headers=me)).json()["data"]
+    assert task["uuid"] == data["task_id"]
+
+    again = await client.post("/api/images/generate", json=wish, headers=keyed)
+    assert (again.status_code, again.headers["Idempotency-Replayed"]) == (200, "true")
+    assert len(again.json()["data"]["images"]) == 1
+    assert again.json()["data"]["remaining_credits"] == 90
+
+
 async def test_the_profile(client: httpx.AsyncClient, mailbox: Mailbox) -> None:
     user, me = await signed_in(client, mailbox)
     reply = (await client.get("/api/user/profile", headers=me)).json()
@@ -201,7 +225,7 @@ async def test_one_person_has_one_account_in_both_documents(client: httpx.AsyncC
 
 async def test_an_erased_account_is_gone(client: httpx.AsyncClient, token: Token, services: Services) -> None:
     user, me = await token()
-    await services.people.erase(str(user["uuid"]), actor="test")
+    await services.erasure.erase(str(user["uuid"]), actor="test")
     server = await client.get("/api/user/profile", headers=me)
     assert (server.status_code, server.json()["error"]) == (404, "USER_NOT_FOUND")
     v1 = await client.get("/api/v1/auth/me", headers=me)
