@@ -139,7 +139,7 @@ async def running(
                 catalogue.money,
                 hasher=Argon2Hasher(),
                 codes=CodeBook(db, secrets.signing),
-                mailer=mailer or Outbox(settings.data_dir / "outbox", new_id, clock),
+                mailer=Outbox(settings.data_dir / "outbox", new_id, clock) if mailer is None else mailer,
                 new_id=new_id,
                 clock=clock,
             ),
@@ -163,9 +163,7 @@ async def running(
             ready=journal.is_taking,
         )
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
         await journal.drain()
         await db.close()
 
@@ -178,6 +176,15 @@ async def _for_ever(duty: Duty) -> None:
         except Exception:  # noqa: BLE001
             _log.exception("a background duty failed and starts over")
         await asyncio.sleep(RESTART_S)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel until they are gone: code that waits with a time-out can swallow a cancellation (Python 3.11)."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=1)
 
 
 async def _keep_up(embedded: EmbeddedPostgres) -> None:

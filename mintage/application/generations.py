@@ -185,8 +185,11 @@ class Generations:
 
         await self._journal.transact(work, actor=worker)
 
-    async def cancel(self, user_id: str, task_id: str) -> None:
-        """End a task of one's own with nothing, releasing its hold. Raises ``TaskUnknown``, ``TaskOver``."""
+    async def cancel(self, user_id: str, task_id: str, *, repeatable: Repeatable | None = None) -> Reply[None]:
+        """End a task of one's own with nothing, releasing its hold; the reply is still to come from the task.
+
+        Raises ``TaskUnknown``, ``TaskOver``, ``KeyReused``.
+        """
 
         def work(transaction: Transaction) -> None:
             if transaction.state(GENERATION, task_id).user_id != user_id:
@@ -194,7 +197,7 @@ class Generations:
             task = transaction.execute(GENERATION, task_id, CancelGeneration())
             self._give_up(transaction, task, task_id, "cancelled", CANCELLED_MESSAGE)
 
-        await self._journal.transact(work, actor=user_id)
+        return await self._journal.transact(once(repeatable, work, lambda _: None, task_id), actor=user_id)
 
     def _give_up(self, transaction: Transaction, task: Task, task_id: str, reason: Release, message: str) -> None:
         self._release(transaction, task, task_id, reason)

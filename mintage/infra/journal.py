@@ -41,11 +41,17 @@ RECONNECT_S: Final = 0.2
 
 
 class JournalLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """``queue_max`` works may wait, each at most ``deadline_s``; the states of ``streams_max`` streams are kept."""
+    """``queue_max`` works may wait, each at most ``deadline_s``; the states of ``streams_max`` streams are kept.
+
+    A queue of up to ``whole_max`` is taken whole into a batch, of a longer one half. If every caller were in one batch,
+    all would come back at once with their next command, and processor and database would take turns instead of working
+    at the same time (measured over HTTP at 64 connections: 0.46 of a no-op's rate when taken whole, 0.60 by halves).
+    """
 
     queue_max: int = 5_000
     deadline_s: float = 10.0
     streams_max: int = 50_000
+    whole_max: int = 32
 
 
 class _Request:
@@ -175,7 +181,8 @@ class PostgresJournal:
     def _take(self) -> Iterator[_Request]:
         now = asyncio.get_running_loop().time()
         taken = 0
-        while self._queue and taken < BATCH_MAX:
+        most = min(BATCH_MAX, max(self._limits.whole_max, len(self._queue) // 2))
+        while self._queue and taken < most:
             request = self._queue.popleft()
             if request.future.done():
                 continue

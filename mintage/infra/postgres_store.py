@@ -23,6 +23,7 @@ from mintage.domain.registration.events import PersonErased, PersonRegistered
 from mintage.infra import records as record_sql
 from mintage.infra.codec import decode, encode, owner_of, tag_of
 from mintage.infra.database import CHANNEL, GONE, connect
+from mintage.infra.exchange import Exchange, Row
 from mintage.infra.sessions import ended
 from mintage.infra.store import TAIL_MAX, Breach, Loaded, Lost, Needs, Snapshot, Stale, Tail
 from mintage.infra.vault import Vault
@@ -35,10 +36,12 @@ OPERATION_S: Final = 20.0
 KEYS_MAX: Final = 10_000
 EVENTS_AT_ONCE: Final = 10_000
 
-_BEGIN: Final = "begin"
-_TAKE: Final = f"select pg_advisory_xact_lock({LOG_LOCK})"
+_BEGIN: Final = Statement("begin")
+_TAKE: Final = Statement(f"select pg_advisory_xact_lock({LOG_LOCK})")
 # From here on, because idle_in_transaction_session_timeout does not count while half of a pipeline has arrived.
-_TAKE_FOR_A_WHILE: Final = f"{_TAKE}, set_config('transaction_timeout', '8s', true)"
+_TAKE_FOR_A_WHILE: Final = Statement(f"{_TAKE.sql}, set_config('transaction_timeout', '8s', true)")
+_NOTIFY: Final = Statement(f"notify {CHANNEL}")
+_COMMIT: Final = Statement("commit")
 _COLUMNS: Final = "notification_id, originator_id, originator_version, topic, state"
 _TAIL: Final = (
     f"select {_COLUMNS} from stored_events where notification_id > %s order by notification_id limit {TAIL_MAX + 1}"
@@ -84,19 +87,18 @@ class PostgresStore:
         self._vault = vault
         self._inline = inline
         self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._exchange: Exchange | None = None
         self._keys: dict[str, AESGCM] = {}
 
     async def lock(self, after: int) -> Tail:
         async with self._talking() as connection:
-            async with connection.pipeline():
-                await connection.execute(_BEGIN)
-                await connection.execute(_TAKE_FOR_A_WHILE if connection.info.server_version >= 170000 else _TAKE)
-                cursor = await connection.execute(_TAIL, (after,))
-                rows = await cursor.fetchall()
+            take = _TAKE_FOR_A_WHILE if connection.info.server_version >= 170000 else _TAKE
+            assert self._exchange is not None
+            *_, rows = await self._exchange.run([_BEGIN, take, Statement(_TAIL, (after,))])
             if not rows:
                 return Tail(after)
             if len(rows) <= TAIL_MAX:
-                entries = [decode(*row) for row in rows]
+                entries = [_entry(row) for row in rows]
                 for entry in entries:
                     if isinstance(entry.event, PersonErased):
                         self._keys.pop(entry.event.user_id, None)
@@ -133,12 +135,8 @@ class PostgresStore:
             except Exception as error:
                 await connection.execute("rollback")
                 raise Breach(None, f"{type(error).__name__}: {error}") from error
-            cursor = connection.cursor()
-            async with connection.pipeline():
-                for write in writes:
-                    await cursor.execute(write.sql, write.params)
-                await cursor.execute(f"notify {CHANNEL}")
-                await cursor.execute("commit")
+            assert self._exchange is not None
+            await self._exchange.run([*writes, _NOTIFY, _COMMIT])
             for entry in entries:
                 if isinstance(entry.event, PersonErased):
                     self._keys.pop(entry.event.user_id, None)
@@ -250,6 +248,7 @@ class PostgresStore:
         connection = self._connection
         if connection is None:
             self._connection = connection = await connect(self._conninfo)
+            self._exchange = Exchange(connection)
         # Not asyncio.timeout: psycopg would answer the cancellation by asking the silent server to cancel.
         timer = asyncio.get_running_loop().call_later(OPERATION_S, _hang_up, connection)
         try:
@@ -273,6 +272,11 @@ class PostgresStore:
             await self.close()
         except GONE:
             self._connection = None
+
+
+def _entry(row: Row) -> Recorded:
+    position, stream, version, topic, state = row
+    return decode(int(position), stream.decode(), int(version), topic.decode(), bytes.fromhex(state[2:].decode()))
 
 
 def _hang_up(connection: psycopg.AsyncConnection[Any]) -> None:

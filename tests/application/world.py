@@ -17,7 +17,7 @@ from mintage.domain.decider import Event
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.decider import REGISTRATION, Register
 from mintage.infra.codec import opened, owner_of
-from mintage.infra.journal import PostgresJournal
+from mintage.infra.journal import JournalLimits, PostgresJournal
 from mintage.infra.memory_store import MemoryLog, MemoryStore
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -43,6 +43,7 @@ class World:
             MemoryStore(self.log),
             clock=lambda: self.now,
             new_id=lambda: f"{name}-{command_ids()}",
+            limits=JournalLimits(whole_max=500),
             seen=self.batches.append,
         )
 

@@ -119,3 +119,19 @@ async def test_a_failed_generation_is_not_tried_again_under_its_key(client: http
     assert first.status_code == again.status_code == 502
     assert first.json() == again.json()
     assert await balance(client, me) == 100
+
+
+async def test_a_task_is_cancelled_once(client: httpx.AsyncClient, token: Token) -> None:
+    _, me = await token()
+    tasks = [
+        (await client.post("/api/v1/generate/text-to-image", json={"prompt": "a cat"}, headers=me)).json()["data"]
+        for _ in range(3)
+    ]
+    keyed = {**me, "Idempotency-Key": "never-mind"}
+    first = await client.post(f"/api/v1/generate/tasks/{tasks[-1]['id']}/cancel", headers=keyed)
+    again = await client.post(f"/api/v1/generate/tasks/{tasks[-1]['uuid']}/cancel", headers=keyed)
+    assert (first.status_code, again.status_code, again.content) == (200, 200, first.content)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert await balance(client, me) == 80
+    unkeyed = await client.post(f"/api/v1/generate/tasks/{tasks[-1]['id']}/cancel", headers=me)
+    assert (unkeyed.status_code, unkeyed.json()["data"]["status"]) == (400, "cancelled")

@@ -92,7 +92,7 @@ def test_bodies_say_everything_that_is_wrong(raw: bytes, wrong: dict[str, Reason
         b'{"count":1,"text":null,"unknown":[1.5,"\\u0000"]}',
         b'{"count":1,"text":"\\t\\n\\u000a"}',
         b'{"count":1,"password":"\\u0000"}',
-        b'{"count":9,"count":1}',
+        b'{"count":2,"count":1}',
     ],
 )
 def test_bodies_that_are_fine(raw: bytes) -> None:

@@ -232,7 +232,7 @@ where pid <> pg_backend_pid() and datname = current_database() and backend_type 
 
 def rows(conninfo: str, sql: str, params: Sequence[Any] = ()) -> list[Any]:
     with psycopg.connect(conninfo, autocommit=True) as connection:
-        return connection.execute(sql.encode(), params).fetchall()
+        return connection.execute(sql.encode(), params or None).fetchall()
 
 
 def run_sql(conninfo: str, *statements: str) -> None:

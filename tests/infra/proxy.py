@@ -18,7 +18,7 @@ Pipe: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter, Direction]
 
 
 class Proxy:
-    """``cut`` the connection or ``freeze`` it when some bytes pass; both hold back the bytes in question."""
+    """``cut`` the connection or ``freeze`` it when some bytes pass; those before them arrive, they do not."""
 
     def __init__(self, socket_path: Path) -> None:
         self._path = socket_path
@@ -77,8 +77,14 @@ class Proxy:
             if self._trigger is not None and self._trigger[0] == direction:
                 passing, strike = self._trigger[1:]
                 # What is looked for may have come in two pieces.
-                if passing in tail + data:
+                if (place := (tail + data).find(passing)) >= 0:
                     self._trigger = None
+                    before = data[: max(0, place - len(tail))]
+                    data = data[len(before) :]
+                    writer.write(before)
+                    await writer.drain()
+                    # The other end gets what was sent before, and time to act on it.
+                    await asyncio.sleep(0.05)
                     strike()
                     self.triggered.set()
                 tail = data[-len(passing) :]

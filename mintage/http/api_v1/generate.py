@@ -21,6 +21,7 @@ from mintage.projections.tasks import Task, task_of
 from mintage.projections.works import works_of_tasks
 
 TEXT_TO_IMAGE_PATH: Final = "/api/v1/generate/text-to-image"
+TASKS_PATH: Final = "/api/v1/generate/tasks"
 
 
 class TextToImage(msgspec.Struct, frozen=True):
@@ -59,11 +60,15 @@ class GenerateController(Controller):
 
     @post("/tasks/{task_id:str}/cancel", status_code=200)
     async def cancel(self, request: Call, task_id: FromPath[str]) -> Json:
-        caller, services = await request.caller(), request.services
-        task = await _task(services, caller.user_id, id_of(task_id))
-        await services.generations.cancel(caller.user_id, task.task_id)
-        cancelled = await _task(services, caller.user_id, task.task_id)
-        return ok(request, await _view(services, cancelled), messages.TASK_CANCELLED)
+        caller, raw, services = await request.caller(), await request.raw(), request.services
+        task_uuid = (await _task(services, caller.user_id, id_of(task_id))).task_id
+        repeatable = request.repeatable(caller.user_id, f"{TASKS_PATH}/{task_uuid}/cancel", raw)
+        reply = await services.generations.cancel(caller.user_id, task_uuid, repeatable=repeatable)
+        if reply.body is not None:
+            return answered(reply)
+        view = await _view(services, await _task(services, caller.user_id, task_uuid))
+        content = await kept(services, repeatable, body(view, request.language, messages.TASK_CANCELLED))
+        return Json(content, headers=replay_headers(reply))
 
 
 async def _task(services: Services, user_id: str, task_id: int | str) -> Task:

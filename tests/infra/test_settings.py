@@ -1,0 +1,178 @@
+"""Settings come from the environment only, and whatever is wrong with them is named before anything starts."""
+
+import subprocess
+import sys
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+
+from mintage.infra.settings import Secrets, Settings, SettingsRefused, read_settings, secrets_of
+
+KEY = b64encode(bytes(32)).decode()
+PRODUCTION = {
+    "MINTAGE_ENV": "production",
+    "MINTAGE_SECRET_KEY": KEY,
+    "MINTAGE_MASTER_KEY": KEY,
+    "MINTAGE_PUBLIC_URL": "https://example.org",
+    "MINTAGE_SANDBOX_GATEWAY": "off",
+    "MINTAGE_PASSWORD_MIN": "8",
+}
+
+
+def refused(environ: dict[str, str]) -> list[str]:
+    """What is wrong, a line each."""
+    with pytest.raises(SettingsRefused) as caught:
+        read_settings(environ)
+    return str(caught.value).splitlines()
+
+
+def test_nothing_has_to_be_set() -> None:
+    assert read_settings({}) == Settings()
+    assert read_settings({"PATH": "/bin", "HOME": "/", "NOT_MINTAGE_PORT": "1"}) == Settings()
+
+
+def test_every_kind_of_setting_is_read(tmp_path: Path) -> None:
+    catalogue = tmp_path / "catalogue.toml"
+    catalogue.touch()
+    found = read_settings(
+        {
+            "MINTAGE_PORT": "8080",
+            "MINTAGE_DEADLINE_S": "2.5",
+            "MINTAGE_SANDBOX_GATEWAY": "off",
+            "MINTAGE_DATA_DIR": str(tmp_path),
+            "MINTAGE_CATALOGUE": str(catalogue),
+            "MINTAGE_HOST": "0.0.0.0",
+        }
+    )
+    assert (found.port, found.deadline_s, found.sandbox_gateway) == (8080, 2.5, False)
+    assert (found.data_dir, found.catalogue, found.host) == (tmp_path, catalogue, "0.0.0.0")
+
+
+@pytest.mark.parametrize(("text", "value"), [("on", True), ("TRUE", True), ("1", True), ("off", False), ("0", False)])
+def test_switches(text: str, value: bool) -> None:
+    assert read_settings({"MINTAGE_SANDBOX_GATEWAY": text}).sandbox_gateway is value
+
+
+def test_options_come_before_the_environment() -> None:
+    found = read_settings({"MINTAGE_PORT": "1", "MINTAGE_HOST": "a"}, port=2, host=None)
+    assert (found.port, found.host) == (2, "a")
+
+
+def test_a_variable_nobody_knows_is_refused_by_name() -> None:
+    wrong = refused({"MINTAGE_DATABSE_URL": "postgresql://x", "MINTAGE_": "", "MINTAGE_PORT": "1"})
+    assert [line.partition(":")[0] for line in wrong] == ["MINTAGE_DATABSE_URL", "MINTAGE_"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PORT", "http"),
+        ("PORT", ""),
+        ("PORT", "1.5"),
+        ("QUEUE_MAX", "many"),
+        ("DEADLINE_S", "soon"),
+        ("GENERATION_WAIT_S", ""),
+        ("SANDBOX_GATEWAY", "perhaps"),
+        ("ENV", "staging"),
+        ("SECRET_KEY", "not base64!"),
+        ("SECRET_KEY", b64encode(bytes(31)).decode()),
+        ("MASTER_KEY", b64encode(bytes(33)).decode()),
+        ("MASTER_KEY", b64encode(bytes(31)).decode()),
+        ("CORS_ORIGINS", "("),
+        ("CATALOGUE", "/nowhere/catalogue.toml"),
+    ],
+)
+def test_what_cannot_be_used_is_named(name: str, text: str) -> None:
+    (line,) = refused({f"MINTAGE_{name}": text})
+    assert line.startswith(f"MINTAGE_{name}: ")
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    wrong = refused({"MINTAGE_PORT": "x", "MINTAGE_QUEUE_MAX": "y", "MINTAGE_ENV": "z", "MINTAGE_NOPE": ""})
+    names = {line.partition(":")[0] for line in wrong}
+    assert names == {"MINTAGE_PORT", "MINTAGE_QUEUE_MAX", "MINTAGE_ENV", "MINTAGE_NOPE"}
+
+
+def test_a_key_is_never_repeated_in_a_complaint() -> None:
+    key = b64encode(b"a key that is too short").decode()
+    assert key not in "".join(refused({"MINTAGE_MASTER_KEY": key}))
+
+
+@pytest.mark.parametrize("value", ["1", "y", "yes", "TRUE", "on"])
+def test_the_librarys_lossy_mode_is_refused(value: str) -> None:
+    (line,) = refused({"POSTGRES_ENABLE_DB_FUNCTIONS": value})
+    assert line.startswith("POSTGRES_ENABLE_DB_FUNCTIONS: ")
+    assert read_settings({"POSTGRES_ENABLE_DB_FUNCTIONS": "no"}) == Settings()
+
+
+class TestProduction:
+    def test_starts_when_everything_is_set(self) -> None:
+        assert read_settings(PRODUCTION).env == "production"
+
+    @pytest.mark.parametrize("name", ["SECRET_KEY", "MASTER_KEY", "PUBLIC_URL", "SANDBOX_GATEWAY", "PASSWORD_MIN"])
+    def test_refuses_what_only_development_may_use(self, name: str) -> None:
+        environ = {key: value for key, value in PRODUCTION.items() if key != f"MINTAGE_{name}"}
+        (line,) = refused(environ)
+        assert line.startswith(f"MINTAGE_{name}: ")
+
+    def test_names_all_of_it_at_once(self) -> None:
+        wrong = refused({"MINTAGE_ENV": "production"})
+        assert {line.partition(":")[0].removeprefix("MINTAGE_") for line in wrong} == {
+            "SECRET_KEY", "MASTER_KEY", "PUBLIC_URL", "SANDBOX_GATEWAY", "PASSWORD_MIN"
+        }  # fmt: skip
+
+    def test_makes_no_secrets_of_its_own(self, tmp_path: Path) -> None:
+        settings = read_settings(PRODUCTION, data_dir=tmp_path)
+        assert secrets_of(settings) == Secrets(bytes(32), bytes(32))
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestDevelopmentSecrets:
+    def test_are_made_once_and_kept_for_the_owner_only(self, tmp_path: Path) -> None:
+        settings = Settings(data_dir=tmp_path / "data")
+        made = secrets_of(settings)
+        assert secrets_of(settings) == made
+        assert len(made.signing) == len(made.master) == 32
+        assert made.signing != made.master
+        assert secrets_of(Settings(data_dir=tmp_path / "other")) != made
+        folder = tmp_path / "data" / "secrets"
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
+            "secret.key": 0o600,
+            "master.key": 0o600,
+        }
+
+    def test_are_the_same_for_processes_that_start_at_once(self, tmp_path: Path) -> None:
+        script = (
+            "import sys; from pathlib import Path; from mintage.infra.settings import Settings, secrets_of\n"
+            "print('ready', flush=True); sys.stdin.readline()\n"
+            "print(*(key.hex() for key in (lambda s: (s.signing, s.master))(secrets_of(Settings(data_dir=Path(sys.argv[1]))))))"
+        )
+        starting = [
+            subprocess.Popen(
+                [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            for _ in range(6)
+        ]
+        try:
+            for process in starting:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "ready\n"
+            for process in starting:
+                assert process.stdin is not None
+                process.stdin.write("go\n")
+                process.stdin.flush()
+            printed = {process.communicate(timeout=30)[0] for process in starting}
+        finally:
+            for process in starting:
+                process.kill()
+                process.wait()
+        assert len(printed) == 1
+        assert len(printed.pop().split()) == 2
+        assert sorted(path.name for path in (tmp_path / "secrets").iterdir()) == ["master.key", "secret.key"]
+
+    def test_one_that_was_set_is_used(self, tmp_path: Path) -> None:
+        settings = Settings(data_dir=tmp_path, master_key=KEY)
+        assert secrets_of(settings).master == bytes(32)
+        assert [path.name for path in (tmp_path / "secrets").iterdir()] == ["secret.key"]
