@@ -19,7 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from benchmarks.people import CREDITS_EACH, people
 from mintage.bootstrap import running, site
-from mintage.cli.serve import server_config
+from mintage.cli.serve import collect_seldom, server_config
 from mintage.domain.credits.decider import InsufficientCredits
 from mintage.http.app import create_app
 from mintage.http.bodies import Body
@@ -64,6 +64,7 @@ async def main(data_dir: Path, count: int) -> None:
             plain = Litestar([plain_noop(secrets_of(settings).signing)], openapi_config=None, logging_config=None)
             listeners = [listener(), listener()]
             servers = [uvicorn.Server(server_config(served)) for served in (app, plain)]
+            collect_seldom()
             ports = [one.getsockname()[1] for one in listeners]
             serving = Serving(ports[0], ports[1], os.getpid(), users, tokens)
             sys.stdout.buffer.write(msgspec.json.encode(serving) + b"\n")

@@ -117,6 +117,8 @@ class Replay:
             self._report(entry, f"{type(event).__name__} of a lot or hold that is not there")
             return
         self.accounts[stream] = account
+        if event.amount <= 0:
+            self._report(entry, f"an amount of {event.amount}")
         if account.available < 0 or account.held < 0:
             self._report(entry, f"available {account.available}, held {account.held}")
         totals, posting = self._totals, posting_of(event)
@@ -178,9 +180,13 @@ def verify(conninfo: str, vault: Vault, progress: Callable[[int, int], None] = l
 def _compare_rows(conninfo: str, vault: Vault, model: ReadModel, findings: Findings) -> None:
     try:
         compared = rebuild(conninfo, vault, model, swap=False)
-    except (psycopg.IntegrityError, psycopg.DataError, SealBroken) as error:
-        what = f"cannot be made from the log: {type(error).__name__}: {error}"
+    except (psycopg.IntegrityError, psycopg.DataError) as error:
+        # The detail would show the row, whosever it is.
+        what = f"cannot be made from the log: {error.diag.message_primary}"
         findings.report(Difference(f"read model {model.name}", 0, what))
+        return
+    except SealBroken as error:
+        findings.report(Difference(f"read model {model.name}", 0, f"cannot be made from the log: seal broken: {error}"))
         return
     with connect_sync(conninfo) as connection:
         for different in compared.rows:

@@ -1,5 +1,6 @@
 """The audit agrees with an honest log, and names the stream and the event wherever somebody lent a hand."""
 
+import asyncio
 from collections.abc import Callable
 
 import msgspec
@@ -52,8 +53,6 @@ def test_an_honest_log_agrees(conninfo: str, day: Day) -> None:
 
 
 async def test_an_honest_log_agrees_under_traffic(conninfo: str, day: Day) -> None:
-    import asyncio
-
     user_id = some_id()
     async with journal_on(conninfo) as journal:
         await journal.transact(grant(user_id, 100_000), actor="test")
@@ -78,6 +77,11 @@ def the_debit(conninfo: str, user_id: str) -> tuple[str, int, int]:
     return found[0]  # type: ignore[no-any-return]
 
 
+def _replaced(position: int, old: str, new: str) -> str:
+    state = f"convert_to(replace(convert_from(state, 'utf8'), '{old}', '{new}'), 'utf8')"
+    return f"update stored_events set state = {state} where notification_id = {position}"
+
+
 Tampering = Callable[[str, Day], set[tuple[str, int]]]
 """Does something to the database; returns what must be named."""
 
@@ -86,8 +90,7 @@ def amount_changed(conninfo: str, day: Day) -> set[tuple[str, int]]:
     stream, version, position = the_debit(conninfo, day.people[0])
     tamper(
         conninfo,
-        f"""update stored_events set state = convert_to(
-            replace(convert_from(state, 'utf8'), '"amount":1', '"amount":3'), 'utf8') where notification_id = {position}""",
+        _replaced(position, '"amount":1', '"amount":3'),
     )
     return {(stream, version)}
 
@@ -242,11 +245,17 @@ def test_a_careful_thief_who_changes_event_and_balance_is_found(conninfo: str, d
     stream, version, position = the_debit(conninfo, day.people[0])
     tamper(
         conninfo,
-        f"""update stored_events set state = convert_to(
-            replace(convert_from(state, 'utf8'), '"amount":1', '"amount":0'), 'utf8') where notification_id = {position}""",
+        _replaced(position, '"amount":1', '"amount":0'),
         f"update credit_accounts set available = available + 1 where user_id = '{day.people[0]}'",
     )
     assert (stream, version) in named(audit(conninfo))
+
+
+def test_what_breaks_a_read_model_is_a_difference_and_not_the_end(conninfo: str, day: Day) -> None:
+    position = one(conninfo, "select min(notification_id) from stored_events where topic = 'credits.granted'")
+    tamper(conninfo, _replaced(position, '"amount":100', '"amount":-100'))
+    findings = audit(conninfo)
+    assert {("read model ledger", 0), (f"credits-{day.people[0]}", 1)} <= named(findings)
 
 
 def test_all_differences_are_counted_and_some_are_named(conninfo: str, day: Day) -> None:

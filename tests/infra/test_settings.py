@@ -147,7 +147,8 @@ class TestDevelopmentSecrets:
         script = (
             "import sys; from pathlib import Path; from mintage.infra.settings import Settings, secrets_of\n"
             "print('ready', flush=True); sys.stdin.readline()\n"
-            "print(*(key.hex() for key in (lambda s: (s.signing, s.master))(secrets_of(Settings(data_dir=Path(sys.argv[1]))))))"
+            "made = secrets_of(Settings(data_dir=Path(sys.argv[1])))\n"
+            "print(made.signing.hex(), made.master.hex())"
         )
         starting = [
             subprocess.Popen(
