@@ -49,7 +49,8 @@ class Exchange:
         return [_rows(result) for result, wanted in zip(results, answers, strict=True) if wanted]
 
     def _prepare(self, sql: str) -> bytes:
-        name = self._names[sql] = b"mintage_%d" % len(self._names)
+        # Numbered because PostgreSQL tells names apart by 63 bytes; the words are for who reads its log or the wire.
+        name = self._names[sql] = f"{len(self._names)} {' '.join(sql.split())[:40]}".encode()
         first, *others = sql.split("%s")
         numbered = first + "".join(f"${number}{part}" for number, part in enumerate(others, 1))
         self._pgconn.send_prepare(name, numbered.encode())

@@ -161,6 +161,7 @@ class PostgresJournal:
                 self._forget()
                 await self._store.close()
                 self._fail(self._flying, OutcomeUnknown("the command failed for an unforeseen reason"))
+                await asyncio.sleep(RECONNECT_S)
             finally:
                 self._flying = ()
 
@@ -218,7 +219,11 @@ class PostgresJournal:
 
     async def _settle(self, requests: Sequence[_Request], stale: int = 0) -> None:
         """Decide and store a batch under the lock, which is let go at the end; every request gets its answer."""
-        stage = await self._decide(requests)
+        try:
+            stage = await self._decide(requests)
+        except Breach as breach:
+            await self._isolate(requests, breach)
+            return
         if not stage.entries and not stage.records:
             await self._store.unlock()
             self._evict()

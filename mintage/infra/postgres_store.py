@@ -261,7 +261,8 @@ class PostgresStore:
         except GONE as error:
             await self._drop()
             raise Lost(f"{type(error).__name__}: {error}") from error
-        except psycopg.Error as error:
+        except (psycopg.Error, ValueError) as error:
+            # ValueError: a text that no encoding takes, or an event that the codec cannot read.
             await self._drop()
             raise Breach(None, f"{type(error).__name__}: {error}") from error
         finally:

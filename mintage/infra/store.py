@@ -78,7 +78,7 @@ class Store(Protocol):
         ...
 
     async def load(self, needs: Needs) -> Loaded:
-        """Read states, receipts and numbers as they are under the lock."""
+        """Read states, receipts and numbers as they are under the lock; ``Breach`` if one of them cannot be read."""
         ...
 
     async def stored(self, command_ids: Collection[str]) -> bool:
