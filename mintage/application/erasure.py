@@ -7,10 +7,9 @@ from mintage.application.ports import Files
 from mintage.application.transaction import Journal
 from mintage.domain.generation.decider import TaskOver
 from mintage.domain.registration.decider import REGISTRATION, Erase
-from mintage.projections.people import person
 from mintage.projections.queue import open_tasks_of
 from mintage.projections.sql import Database
-from mintage.projections.works import files_of
+from mintage.projections.works import work_ids_of
 
 
 class Erasure:
@@ -21,16 +20,21 @@ class Erasure:
         self._files = files
 
     async def erase(self, user_id: str, *, actor: str) -> None:
-        """Everything that says who they are, here and beside the log. Raises ``PersonUnknown``.
+        """Everything that says who they are, here and beside the log. Raises ``PersonUnknown`` the second time.
 
-        The key goes last: a crash before it leaves somebody who can be erased again.
+        From the event on nothing more is accepted for them; what was accepted until then is cleared after it. A repeat
+        clears again, so that a crash in between leaves nothing behind.
         """
-        if await person(self._db, user_id) is not None:
-            for task_id in await open_tasks_of(self._db, user_id):
-                with suppress(TaskOver):
-                    await self._generations.cancel(user_id, task_id)
-            for key in await files_of(self._db, user_id):
-                await self._files.remove(key)
-        await self._journal.transact(
-            lambda transaction: transaction.execute(REGISTRATION, user_id, Erase()), actor=actor
-        )
+        try:
+            await self._journal.transact(
+                lambda transaction: transaction.execute(REGISTRATION, user_id, Erase()), actor=actor
+            )
+        finally:
+            await self._clear(user_id)
+
+    async def _clear(self, user_id: str) -> None:
+        for task_id in await open_tasks_of(self._db, user_id):
+            with suppress(TaskOver):
+                await self._generations.cancel(user_id, task_id)
+        for work_id in await work_ids_of(self._db, user_id):
+            await self._files.remove_all_of(work_id)

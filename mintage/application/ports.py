@@ -121,8 +121,8 @@ class Files(Protocol):
         """The file, None if it was removed."""
         ...
 
-    async def remove(self, key: str) -> None:
-        """Remove the file for good, if it is there."""
+    async def remove_all_of(self, work_id: str) -> None:
+        """Remove every file that is stored for a work, for good."""
         ...
 
 

@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import psycopg
 
 from mintage.cli import admin, audit, database, serve
 from mintage.infra.embedded_postgres import PostgresUnavailable
 from mintage.infra.settings import SettingsRefused, read_settings
 from mintage.infra.store import Lost
+from mintage.infra.vault import SealBroken
 
 COULD_NOT_RUN = 2
 
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     except SettingsRefused as refused:
         for line in str(refused).splitlines():
             print(f"mintage: {line}", file=sys.stderr)
-    except (PostgresUnavailable, Lost, psycopg.Error, OSError, msgspec.ValidationError, ValueError) as error:
+    except (PostgresUnavailable, Lost, psycopg.Error, OSError, ValueError, SealBroken) as error:
         print(f"mintage: {type(error).__name__}: {error}", file=sys.stderr)
     return COULD_NOT_RUN
 

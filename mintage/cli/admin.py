@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 from typing import Any
+from uuid import UUID
 
 from mintage.bootstrap import running, site
 from mintage.domain.registration.decider import PersonUnknown
@@ -14,14 +15,14 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("admin", help="what only an operator may do")
     admins = parser.add_subparsers(metavar="ACT", required=True)
     erase = admins.add_parser("erase", parents=[common], help="destroy a person's key; their ledger stays")
-    erase.add_argument("user", metavar="USER", help="the person's UUID")
+    erase.add_argument("user", type=UUID, metavar="USER", help="the person's UUID")
     erase.set_defaults(run=run_erase)
 
 
 def run_erase(settings: Settings, options: argparse.Namespace) -> int:
     async def run() -> None:
         async with running(settings, place, base_url=lambda: "", worker=False) as services:
-            await services.erasure.erase(options.user, actor="operator")
+            await services.erasure.erase(str(options.user), actor="operator")
 
     with site(settings) as place:
         try:

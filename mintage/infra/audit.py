@@ -111,8 +111,9 @@ class Replay:
 
     def _post(self, entry: Recorded, event: CreditEvent) -> None:
         stream = entry.stream
+        before = self.accounts.get(stream, EMPTY)
         try:
-            account = evolve(self.accounts.get(stream, EMPTY), event)
+            account = evolve(before, event)
         except (KeyError, IndexError):
             self._report(entry, f"{type(event).__name__} of a lot or hold that is not there")
             return
@@ -130,6 +131,9 @@ class Replay:
             totals.expired + posting.expired,
         )
         if isinstance(event, HoldCaptured):
+            taken, back = (sum(part.amount for part in parts) for parts in (event.taken, event.returned))
+            if taken != event.amount or taken + back != sum(lot.amount for lot in before.holds[event.hold_id]):
+                self._report(entry, "what was captured and what was returned do not make up the hold")
             self._match(event.hold_id, "captured", event.amount)
         elif isinstance(event, HoldReleased):
             self._match(event.hold_id, "released", 0)

@@ -35,9 +35,13 @@ _SERVER: Final = {
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
     "timezone": "UTC",
+    "default_transaction_isolation": "read\\ committed",
+    "bytea_output": "hex",
+    "search_path": "public",
 }
 _CLIENT: Final[dict[str, Any]] = {
     "autocommit": True,
+    "client_encoding": "UTF8",
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,

@@ -7,7 +7,7 @@ server knows that nothing more is on its way.
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg import errors
@@ -15,6 +15,8 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
 from mintage.projections.sql import Statement
+
+_COMMIT: Final = Statement("commit")
 
 Row = tuple[bytes, ...]
 """The columns as PostgreSQL prints them; none of the statements sent this way returns a null."""
@@ -32,21 +34,32 @@ class Exchange:
 
     async def run(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """The rows of each statement; raises the ``psycopg.Error`` of the first that failed."""
+        return [_rows(result) for result in await self._run(statements)]
+
+    async def commit(self, statements: Sequence[Statement]) -> None:
+        """The statements and COMMIT; raises ``psycopg.Error`` unless all of it was done."""
+        *_, last = await self._run([*statements, _COMMIT])
+        # COMMIT of a transaction that has failed is answered ROLLBACK, and that is no error to PostgreSQL.
+        if last.command_status != b"COMMIT":
+            raise psycopg.OperationalError(f"COMMIT was answered {last.command_status!r}")
+
+    async def _run(self, statements: Sequence[Statement]) -> list[PGresult]:
         pgconn = self._pgconn
+        bound = [[_text(param) for param in statement.params] for statement in statements]
         pgconn.enter_pipeline_mode()
         answers: list[bool] = []
-        for statement in statements:
+        for statement, params in zip(statements, bound, strict=True):
             name = self._names.get(statement.sql)
             if name is None:
                 name = self._prepare(statement.sql)
                 answers.append(False)
-            pgconn.send_query_prepared(name, [_text(param) for param in statement.params])
+            pgconn.send_query_prepared(name, params)
             answers.append(True)
         pgconn.pipeline_sync()
         await self._flush()
         results = await self._results()
         pgconn.exit_pipeline_mode()
-        return [_rows(result) for result, wanted in zip(results, answers, strict=True) if wanted]
+        return [result for result, wanted in zip(results, answers, strict=True) if wanted]
 
     def _prepare(self, sql: str) -> bytes:
         # Numbered because PostgreSQL tells names apart by 63 bytes; the words are for who reads its log or the wire.
@@ -102,7 +115,12 @@ def _set(ready: "asyncio.Future[None]") -> None:
 
 
 def _text(param: Any) -> bytes:
-    return param.encode() if type(param) is str else b"%d" % param
+    if type(param) is not str:
+        return b"%d" % param
+    if "\0" in param:
+        # libpq would take it for the end.
+        raise ValueError("a text with a NUL cannot be stored")
+    return param.encode()
 
 
 def _rows(result: PGresult) -> list[Row]:

@@ -31,7 +31,9 @@ def follow_once(connection: psycopg.Connection[Any], vault: Vault, model: ReadMo
         end = min(head(connection), after + PORTION)
         for entries in portions(connection, after=after, upto=end):
             wanted = [entry for entry in entries if type(entry.event) in model.events]
-            for statement in model.statements(open_personal(connection, vault, wanted)):
+            if model.personal:
+                wanted = open_personal(connection, vault, wanted)
+            for statement in model.statements(wanted):
                 connection.execute(statement.sql, statement.params)
         if end > after:
             connection.execute(

@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 BATCH_MAX: Final = 500
 STALE_MAX: Final = 5
+COMMAND_STORED: Final = "stored_events_command"
 ROUNDS_MAX: Final = 100
 """So often a work may ask for one more thing to be loaded."""
 WATCH_S: Final = 0.1
@@ -100,7 +101,7 @@ class PostgresJournal:
         self._flying: Sequence[_Request] = ()
         self._states: OrderedDict[str, tuple[int, Any]] = OrderedDict()
         self._numbers: dict[str, int] = {}
-        self._position = 0
+        self._position: int | None = None
         self._last_at = BEGINNING
         self._wake = asyncio.Event()
         self._draining = False
@@ -131,6 +132,8 @@ class PostgresJournal:
         """Refuse what comes now, finish what is waiting, let go of the store."""
         self._draining = True
         self._wake.set()
+        if not self._tasks:
+            return
         writer, watcher = self._tasks
         await asyncio.wait({writer}, timeout=2 * self._limits.deadline_s)
         for task in (writer, watcher):
@@ -252,9 +255,13 @@ class PostgresJournal:
         """Something in the batch broke it: by halves, until what breaks it stands alone and fails alone."""
         if len(requests) == 1:
             refusal = self._refusals.get(breach.constraint or "")
-            if refusal is None:
+            if refusal is not None:
+                self._fail(requests, refusal())
+            elif breach.constraint == COMMAND_STORED:
+                self._fail(requests, OutcomeUnknown("the command is in the log already"))
+            else:
                 _log.error("the database refused a command: %s", breach)
-            self._fail(requests, breach if refusal is None else refusal())
+                self._fail(requests, breach)
             return
         middle = len(requests) // 2
         for half in (requests[:middle], requests[middle:]):
@@ -284,7 +291,7 @@ class PostgresJournal:
     async def _decide(self, requests: Sequence[_Request]) -> Stage:
         """Run every work on what those before it decided; load what they lack and run these again."""
         now = max(self._clock(), self._last_at)
-        stage = Stage(self._states, self._numbers, self._position, now)
+        stage = Stage(self._states, self._numbers, self._position or 0, now)
         for _ in range(ROUNDS_MAX):
             needs = Needs()
             again = [request for request in requests if not self._run(request, stage, needs)]
@@ -330,7 +337,8 @@ class PostgresJournal:
             states.move_to_end(stream)
         self._evict()
         self._numbers.update(stage.numbers)
-        self._position += len(stage.entries)
+        if stage.entries:
+            self._position = stage.entries[-1].position
         self._last_at = stage.now
         self._tell(stage.entries)
 

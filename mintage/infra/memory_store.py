@@ -43,14 +43,16 @@ class MemoryStore:
         self._log = log
         self._locked = False
 
-    async def lock(self, after: int) -> Tail:
+    async def lock(self, after: int | None) -> Tail:
         await self._log.lock.acquire()
         self._locked = True
         position = self._log.recorder.max_notification_id() or 0
-        if position == after:
+        if position == (after or 0):
             return Tail(position)
         newest = self._log.read(position - 1, 1)[0].at
-        return Tail(position, self._log.read(after, TAIL_MAX) if position - after <= TAIL_MAX else None, newest)
+        if after is None or position - after > TAIL_MAX:
+            return Tail(position, None, newest)
+        return Tail(position, self._log.read(after, TAIL_MAX), newest)
 
     async def load(self, needs: Needs) -> Loaded:
         return Loaded(

@@ -14,7 +14,7 @@ from mintage.infra.database import connect_sync
 from mintage.infra.follower import follower_lock
 from mintage.infra.log_reader import head
 from mintage.infra.postgres_store import LOG_LOCK
-from mintage.infra.rebuild import fill
+from mintage.infra.rebuild import drop_leftovers, fill
 from mintage.infra.vault import Vault
 from mintage.projections import DOCUMENT_VIEWS, DROP_DOCUMENT_VIEWS, FOLLOWED, READ_MODELS
 
@@ -31,11 +31,20 @@ def migrate(conninfo: str, vault: Vault) -> list[str]:
         connection.execute("set local statement_timeout = 0")
         connection.execute("select pg_advisory_xact_lock(%s)", (LOG_LOCK,))
         connection.execute(_BOOK)
+        drop_leftovers(connection)
         applied = [*_log(connection), *_read_models(connection, vault)]
+        _check_key(connection, vault)
         if applied:
             connection.execute(DROP_DOCUMENT_VIEWS)
             connection.execute(DOCUMENT_VIEWS)
         return applied
+
+
+def _check_key(connection: psycopg.Connection[Any], vault: Vault) -> None:
+    """Raise ``SealBroken`` rather than seal newcomers with a master key that is not this database's."""
+    row = connection.execute("select user_id::text, wrapped_key from person_keys limit 1").fetchone()
+    if row is not None:
+        vault.unwrap(*row)
 
 
 def is_migrated(conninfo: str) -> bool:
@@ -59,6 +68,8 @@ def _log(connection: psycopg.Connection[Any]) -> list[str]:
     done = _done(connection)
     applied = []
     for name, sql in _scripts():
+        if done.get(name, _digest(sql)) != _digest(sql):
+            raise ValueError(f"{name} was changed after it was applied to this database")
         if name not in done:
             connection.execute(sql)
             _note(connection, name, _digest(sql))

@@ -5,9 +5,11 @@ docs/decisions). It is held to the commit, so that positions appear in order and
 """
 
 import asyncio
+import logging
 import os
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from operator import itemgetter
 from socket import SHUT_RDWR, socket
 from typing import Any, Final
 
@@ -19,29 +21,29 @@ from psycopg.errors import ProgramLimitExceeded
 from mintage.application.records import Receipt, Record
 from mintage.domain.catalogue import decider_of
 from mintage.domain.recorded import Recorded
-from mintage.domain.registration.events import PersonErased, PersonRegistered
 from mintage.infra import records as record_sql
 from mintage.infra.codec import decode, encode, owner_of, tag_of
 from mintage.infra.database import CHANNEL, GONE, connect
 from mintage.infra.exchange import Exchange, Row
-from mintage.infra.sessions import ended
+from mintage.infra.keyring import Changes, KeyRing
 from mintage.infra.store import TAIL_MAX, Breach, Loaded, Lost, Needs, Snapshot, Stale, Tail
 from mintage.infra.vault import Vault
 from mintage.projections.sql import ReadModel, Statement, Value, array
+
+_log = logging.getLogger(__name__)
 
 LOG_LOCK: Final = 0x6D696E74616765
 """The advisory lock that every appender of this database takes ("mintage" in ASCII)."""
 
 OPERATION_S: Final = 20.0
-KEYS_MAX: Final = 10_000
 EVENTS_AT_ONCE: Final = 10_000
 
-_BEGIN: Final = Statement("begin")
+# Whatever the role or the database is set to: the tail has to be read as it is once the lock is ours.
+_BEGIN: Final = Statement("begin isolation level read committed read write")
 _TAKE: Final = Statement(f"select pg_advisory_xact_lock({LOG_LOCK})")
 # From here on, because idle_in_transaction_session_timeout does not count while half of a pipeline has arrived.
 _TAKE_FOR_A_WHILE: Final = Statement(f"{_TAKE.sql}, set_config('transaction_timeout', '8s', true)")
 _NOTIFY: Final = Statement(f"notify {CHANNEL}")
-_COMMIT: Final = Statement("commit")
 _COLUMNS: Final = "notification_id, originator_id, originator_version, topic, state"
 _TAIL: Final = (
     f"select {_COLUMNS} from stored_events where notification_id > %s order by notification_id limit {TAIL_MAX + 1}"
@@ -68,15 +70,6 @@ select r.user_id::text, r.path, r.key, r.digest, r.created_at, r.body, r.task_id
 join unnest(%s::uuid[], %s::text[], %s::text[]) as wanted (user_id, path, key) using (user_id, path, key)"""
 _NUMBERS: Final = "select kind, last from numbers where kind = any(%s)"
 _STORED: Final = "select exists (select from stored_events where command_id = any(%s::uuid[]))"
-_KEYS: Final = "select user_id::text, wrapped_key from person_keys where user_id = any(%s::uuid[])"
-_NEW_KEYS: Final = "insert into person_keys (user_id, wrapped_key) select * from unnest(%s::uuid[], %s::bytea[])"
-# The rows beside the log go before the read models forget the address that finds them.
-_ERASE: Final = (
-    "delete from verification_codes where email in (select email from people where user_id = any(%s::uuid[]))",
-    "delete from credentials where user_id = any(%s::uuid[])",
-    "delete from receipts where user_id = any(%s::uuid[])",
-    "delete from person_keys where user_id = any(%s::uuid[])",
-)
 
 
 class PostgresStore:
@@ -84,28 +77,33 @@ class PostgresStore:
 
     def __init__(self, conninfo: str, vault: Vault, inline: Sequence[ReadModel]) -> None:
         self._conninfo = conninfo
-        self._vault = vault
+        self._keys = KeyRing(vault)
         self._inline = inline
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._exchange: Exchange | None = None
-        self._keys: dict[str, AESGCM] = {}
+        # Streams too long to be folded in one transaction go on from here.
+        self._begun: dict[str, tuple[int, Any]] = {}
 
-    async def lock(self, after: int) -> Tail:
+    async def lock(self, after: int | None) -> Tail:
         async with self._talking() as connection:
             take = _TAKE_FOR_A_WHILE if connection.info.server_version >= 170000 else _TAKE
             assert self._exchange is not None
-            *_, rows = await self._exchange.run([_BEGIN, take, Statement(_TAIL, (after,))])
+            wanted = Statement(_NEWEST) if after is None else Statement(_TAIL, (after,))
+            *_, rows = await self._exchange.run([_BEGIN, take, wanted])
             if not rows:
-                return Tail(after)
-            if len(rows) <= TAIL_MAX:
-                entries = [_entry(row) for row in rows]
-                for entry in entries:
-                    if isinstance(entry.event, PersonErased):
-                        self._keys.pop(entry.event.user_id, None)
-                return Tail(entries[-1].position, entries, entries[-1].at)
-            newest = decode(*await _one(connection, _NEWEST))
-            self._keys.clear()
-            return Tail(newest.position, None, newest.at)
+                return Tail(after or 0)
+            if after is not None and len(rows) <= TAIL_MAX:
+                try:
+                    entries = [_entry(row) for row in rows]
+                except ValueError:
+                    # An event damaged, or of a newer program: whoever needs its stream will be told.
+                    _log.exception("an event after position %d cannot be read", after)
+                else:
+                    self._keys.seen(entries)
+                    return Tail(entries[-1].position, entries, entries[-1].at)
+            self._keys.forget()
+            (newest,) = await self._exchange.run([Statement(_NEWEST)])
+            return _forgetful(newest[0])
 
     async def load(self, needs: Needs) -> Loaded:
         loaded = Loaded(receipts=dict.fromkeys(needs.receipts), numbers=dict.fromkeys(needs.numbers, 0))
@@ -129,17 +127,16 @@ class PostgresStore:
     ) -> None:
         async with self._talking() as connection:
             try:
-                writes = await self._writes(connection, entries, records, snapshots)
+                changes = await self._keys.changes(connection, entries)
+                writes = self._writes(entries, records, snapshots, changes)
             except GONE:
                 raise
             except Exception as error:
                 await connection.execute("rollback")
                 raise Breach(None, f"{type(error).__name__}: {error}") from error
             assert self._exchange is not None
-            await self._exchange.run([*writes, _NOTIFY, _COMMIT])
-            for entry in entries:
-                if isinstance(entry.event, PersonErased):
-                    self._keys.pop(entry.event.user_id, None)
+            await self._exchange.commit([*writes, _NOTIFY])
+            self._keys.stored(changes)
 
     async def unlock(self) -> None:
         async with self._talking() as connection:
@@ -152,66 +149,27 @@ class PostgresStore:
 
     # -- writing
 
-    async def _writes(
+    def _writes(
         self,
-        connection: psycopg.AsyncConnection[Any],
         entries: Sequence[Recorded],
         records: Sequence[Record],
         snapshots: Iterable[Snapshot],
+        changes: Changes,
     ) -> list[Statement]:
-        writes = await self._key_changes(connection, entries)
+        # The records first: an erasure in the same batch takes them away again.
+        writes = [*record_sql.statements(records), *changes.writes]
         if entries:
-            writes.append(self._append(entries))
+            writes.append(_append(entries, changes.keys))
         kinds = {type(entry.event) for entry in entries}
         for model in self._inline:
             if not kinds.isdisjoint(model.events):
                 writes += model.statements(entries)
-        writes += record_sql.statements(records)
         rows = [
             (snapshot.stream, snapshot.version, decider_of(snapshot.stream).shape, msgspec.json.encode(snapshot.state))
             for snapshot in snapshots
         ]
         if rows:
             writes.append(Statement(_SNAP, tuple(map(array, zip(*rows, strict=True)))))
-        return writes
-
-    def _append(self, entries: Sequence[Recorded]) -> Statement:
-        rows: list[tuple[Value, ...]] = []
-        previous = None
-        for entry in entries:
-            owner = owner_of(entry)
-            state = encode(entry, self._keys[owner] if owner is not None else None)
-            command_id = entry.command_id if entry.command_id != previous else None
-            rows.append((entry.stream, entry.version, tag_of(entry), state, entry.position, command_id))
-            previous = entry.command_id
-        return Statement(_APPEND, tuple(map(array, zip(*rows, strict=True))))
-
-    async def _key_changes(
-        self, connection: psycopg.AsyncConnection[Any], entries: Sequence[Recorded]
-    ) -> list[Statement]:
-        """Make the keys of newcomers, drop those of the erased, and have at hand whatever is to be sealed with."""
-        if len(self._keys) > KEYS_MAX:
-            self._keys.clear()
-        made: dict[str, bytes] = {}
-        dropped: list[str] = []
-        owners: set[str] = set()
-        for entry in entries:
-            event = entry.event
-            if isinstance(event, PersonRegistered):
-                self._keys[event.user_id], made[event.user_id] = self._vault.new_key(event.user_id)
-            elif isinstance(event, PersonErased):
-                dropped.append(event.user_id)
-            elif (owner := owner_of(entry)) is not None and owner not in self._keys:
-                owners.add(owner)
-        if owners:
-            for user_id, wrapped in await _all(connection, _KEYS, (list(owners),)):
-                self._keys[user_id] = self._vault.unwrap(user_id, wrapped)
-        writes = []
-        if made:
-            writes.append(Statement(_NEW_KEYS, (array(made), array(made.values()))))
-        if dropped:
-            writes += [Statement(sql, (array(dropped),)) for sql in _ERASE]
-            writes += [ended(user_id) for user_id in dropped]
         return writes
 
     # -- reading
@@ -225,6 +183,8 @@ class PostgresStore:
         for stream, version, state in await _all(connection, _SNAPSHOTS, (array(streams), array(shapes))):
             kind = type(decider_of(stream).initial)
             states[stream] = (version, msgspec.json.decode(state, type=kind))
+        for stream in streams:
+            states[stream] = max(states[stream], self._begun.get(stream, states[stream]), key=itemgetter(0))
         unread = list(streams)
         while unread:
             after = [states[stream][0] for stream in unread]
@@ -232,12 +192,14 @@ class PostgresStore:
             for row in rows:
                 entry = decode(*row)
                 state = states[entry.stream][1]
-                states[entry.stream] = (entry.version, decider_of(entry.stream).evolve(state, entry.event))
+                states[entry.stream] = (entry.version, _evolved(entry, state))
             unread = [
                 stream
                 for stream, version in zip(unread, after, strict=True)
                 if states[stream][0] - version == EVENTS_AT_ONCE
             ]
+            # The lock is ours for seconds only; what is folded by then need not be folded again.
+            self._begun = {stream: states[stream] for stream in unread}
         return states
 
     # -- the connection
@@ -257,7 +219,8 @@ class PostgresStore:
             await self._drop()
             constraint = error.diag.constraint_name
             kind = Stale if constraint in {"stored_events_pkey", "stored_events_notification_id_idx"} else Breach
-            raise kind(constraint, str(error)) from error
+            # Not the details: they show the row, which may hold what is sealed in the log.
+            raise kind(constraint, f"{type(error).__name__}: {error.diag.message_primary or error}") from None
         except GONE as error:
             await self._drop()
             raise Lost(f"{type(error).__name__}: {error}") from error
@@ -273,6 +236,33 @@ class PostgresStore:
             await self.close()
         except GONE:
             self._connection = None
+
+
+def _append(entries: Sequence[Recorded], keys: Mapping[str, AESGCM]) -> Statement:
+    rows: list[tuple[Value, ...]] = []
+    previous = None
+    for entry in entries:
+        owner = owner_of(entry)
+        state = encode(entry, keys[owner] if owner is not None else None)
+        command_id = entry.command_id if entry.command_id != previous else None
+        rows.append((entry.stream, entry.version, tag_of(entry), state, entry.position, command_id))
+        previous = entry.command_id
+    return Statement(_APPEND, tuple(map(array, zip(*rows, strict=True))))
+
+
+def _evolved(entry: Recorded, state: Any) -> Any:
+    try:
+        return decider_of(entry.stream).evolve(state, entry.event)
+    except (LookupError, ArithmeticError) as error:
+        raise ValueError(f"{entry.stream} event {entry.version} does not follow from those before it") from error
+
+
+def _forgetful(newest: Row) -> Tail:
+    """Where the log ends, for a writer that keeps nothing of what was before."""
+    try:
+        return Tail(int(newest[0]), None, _entry(newest).at)
+    except ValueError:
+        return Tail(int(newest[0]), None)
 
 
 def _entry(row: Row) -> Recorded:

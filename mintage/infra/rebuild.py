@@ -18,7 +18,7 @@ from mintage.infra.follower import follower_lock
 from mintage.infra.log_reader import head, open_personal, portions
 from mintage.infra.postgres_store import LOG_LOCK
 from mintage.infra.vault import Vault
-from mintage.projections import DOCUMENT_VIEWS, DROP_DOCUMENT_VIEWS, INLINE
+from mintage.projections import DOCUMENT_VIEWS, DROP_DOCUMENT_VIEWS, INLINE, READ_MODELS
 from mintage.projections.sql import ReadModel
 
 NEAR: Final = 500
@@ -55,7 +55,7 @@ def rebuild(
 
     ``progress`` is told the position reached and the log's head. Of several at once for one model each waits its turn.
     """
-    beside = f"rebuild_{model.name}"
+    beside = _beside(model)
     with connect_sync(conninfo) as connection, connect_sync(conninfo) as onlooker:
         _take_turn(connection, model)
         onlooker.execute("set statement_timeout = 0")
@@ -65,7 +65,7 @@ def rebuild(
             while (end := _reached(connection, model)) - position > NEAR:
                 position = _catch_up(connection, vault, model, position, end, progress)
             with _standstill(connection, model) as end:
-                position = _catch_up(connection, vault, model, position, end, progress)
+                position = _catch_up(connection, vault, model, position, end)
                 onlooker.execute("begin isolation level repeatable read")
                 onlooker.execute("select 1")
             differences = {table: _difference(onlooker, model, table, beside) for table in model.tables}
@@ -75,14 +75,24 @@ def rebuild(
             onlooker.execute("commit")
             if swap:
                 with _standstill(connection, model) as end:
-                    position = _catch_up(connection, vault, model, position, end, progress)
+                    position = _catch_up(connection, vault, model, position, end)
                     with connection.transaction():
+                        # Whoever reads the old tables at length (a backup) must not keep the writers waiting.
+                        connection.execute("set local lock_timeout = '2s'")
                         _swap(connection, model, beside)
         finally:
             onlooker.close()
             if not connection.broken:
                 connection.execute(SQL("drop schema {} cascade").format(Identifier(beside)))
     return Rebuilt(model.name, position, differences, rows)
+
+
+def drop_leftovers(connection: psycopg.Connection[Any]) -> None:
+    """Remove what rebuilds that were killed left beside the tables: it may name people who were erased since."""
+    for model in READ_MODELS.values():
+        row = connection.execute("select pg_try_advisory_xact_lock(%s)", (_turn(model),)).fetchone()
+        if row is not None and row[0]:
+            connection.execute(SQL("drop schema if exists {} cascade").format(Identifier(_beside(model))))
 
 
 def fill(connection: psycopg.Connection[Any], vault: Vault, model: ReadModel, upto: int) -> None:
@@ -92,11 +102,18 @@ def fill(connection: psycopg.Connection[Any], vault: Vault, model: ReadModel, up
 
 
 def _take_turn(connection: psycopg.Connection[Any], model: ReadModel) -> None:
-    lock = int.from_bytes(sha256(f"rebuild {model.name}".encode()).digest()[:8], signed=True)
     connection.execute("set statement_timeout = 0")
     connection.execute("set lock_timeout = 0")
-    connection.execute("select pg_advisory_lock(%s)", (lock,))
+    connection.execute("select pg_advisory_lock(%s)", (_turn(model),))
     connection.execute("reset lock_timeout")
+
+
+def _turn(model: ReadModel) -> int:
+    return int.from_bytes(sha256(f"rebuild {model.name}".encode()).digest()[:8], signed=True)
+
+
+def _beside(model: ReadModel) -> str:
+    return f"rebuild_{model.name}"
 
 
 def _prepare(connection: psycopg.Connection[Any], model: ReadModel, beside: str) -> None:
@@ -112,7 +129,7 @@ def _catch_up(
     model: ReadModel,
     position: int,
     end: int,
-    progress: Callable[[int, int], None],
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> int:
     for entries in portions(connection, after=position, upto=end):
         with connection.transaction():
@@ -123,7 +140,9 @@ def _catch_up(
 
 def _apply(connection: psycopg.Connection[Any], vault: Vault, model: ReadModel, entries: list[Any]) -> None:
     wanted = [entry for entry in entries if type(entry.event) in model.events]
-    for statement in model.statements(open_personal(connection, vault, wanted)):
+    if model.personal:
+        wanted = open_personal(connection, vault, wanted)
+    for statement in model.statements(wanted):
         connection.execute(statement.sql, statement.params)
 
 
@@ -131,12 +150,15 @@ def _apply(connection: psycopg.Connection[Any], vault: Vault, model: ReadModel, 
 def _standstill(connection: psycopg.Connection[Any], model: ReadModel) -> Iterator[int]:
     """While this lasts nobody writes the old tables, which stand at the position given."""
     lock = LOG_LOCK if model in INLINE else follower_lock(model)
+    # Whoever is stopped in here (a suspended terminal will do) loses the session and with it the lock.
+    connection.execute("set idle_session_timeout = '5s'")
     connection.execute("select pg_advisory_lock(%s)", (lock,))
     try:
         yield _reached(connection, model)
     finally:
         if not connection.broken:
             connection.execute("select pg_advisory_unlock(%s)", (lock,))
+            connection.execute("reset idle_session_timeout")
 
 
 def _reached(connection: psycopg.Connection[Any], model: ReadModel) -> int:

@@ -49,6 +49,7 @@ class SessionVersions:
         try:
             async with await connect(self._conninfo) as connection:
                 await connection.execute(f"listen {CHANNEL}")
+                self._changes += 1
                 self._listening = True
                 async for notice in connection.notifies():
                     self._changes += 1

@@ -105,7 +105,10 @@ def _kept(data_dir: Path, name: str) -> bytes:
         # Whole or not at all: several processes may start at once, and any may be killed.
         draft = folder / f"{name}.{os.getpid()}"
         draft.touch(mode=0o600)
-        draft.write_bytes(b64encode(secrets.token_bytes(SECRET_BYTES)))
+        with draft.open("wb") as file:
+            file.write(b64encode(secrets.token_bytes(SECRET_BYTES)))
+            file.flush()
+            os.fsync(file.fileno())
         os.link(draft, path)
     except FileExistsError:
         pass
@@ -139,6 +142,11 @@ def _refusals(settings: Settings, environ: Mapping[str, str]) -> list[str]:
         text = getattr(settings, name)
         if text and not _is_key(text, exact=exact):
             wrong.append(f"MINTAGE_{name.upper()}: not {'' if exact else 'at least '}{SECRET_BYTES} bytes in base64")
+    wrong += [
+        f"MINTAGE_{name.upper()}: has to be above zero"
+        for name in ("queue_max", "deadline_s", "cached_streams", "generation_wait_s", "password_min")
+        if not getattr(settings, name) > 0
+    ]
     if settings.log_level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         wrong.append(f"MINTAGE_LOG_LEVEL: {settings.log_level!r} is none of DEBUG, INFO, WARNING, ERROR")
     try:

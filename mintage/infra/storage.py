@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import os
 import re
+import secrets
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -50,15 +51,20 @@ class MediaFolder:
         """Store a file; a crash leaves it whole or absent."""
         path = self._folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(path.name + ".part")
+        # Two workers may write one work: one that lost its lease and has not noticed yet, and its successor.
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
         with draft.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         draft.rename(path)
 
-    async def remove(self, key: str) -> None:
-        await asyncio.to_thread((self._folder / key).unlink, missing_ok=True)
+    async def remove_all_of(self, work_id: str) -> None:
+        def remove() -> None:
+            for path in (self._folder / work_id[-2:]).glob(f"{work_id}*"):
+                path.unlink(missing_ok=True)
+
+        await asyncio.to_thread(remove)
 
     def _signature(self, key: str, expires: str) -> str:
         return hmac.new(self._key, f"{key}\n{expires}".encode(), "sha256").hexdigest()

@@ -73,8 +73,8 @@ class Stale(Breach):
 class Store(Protocol):
     """A log that one writer at a time appends to. Every method may raise ``Lost``."""
 
-    async def lock(self, after: int) -> Tail:
-        """Take the log's lock and read what follows position ``after``."""
+    async def lock(self, after: int | None) -> Tail:
+        """Take the log's lock and read what follows position ``after``; None asks only where the log ends."""
         ...
 
     async def load(self, needs: Needs) -> Loaded:

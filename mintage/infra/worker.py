@@ -66,8 +66,10 @@ class Worker:
                 if found is not None:
                     await self._work_on(found, name)
                     continue
-            except (Lost, Unavailable, OutcomeUnknown) as error:
+            except Lost as error:
                 _log.warning("worker %s is waiting for the database: %s", name, error)
+            except Exception:  # noqa: BLE001 -- the other tasks go on; this one is taken up when its lease ends
+                _log.exception("worker %s came upon something unforeseen", name)
             self._wake.clear()
             try:
                 async with asyncio.timeout(POLL_S):
@@ -93,6 +95,8 @@ class Worker:
             else:
                 kind: WorkType = "video" if found.task_type.endswith("video") else "image"
                 await self._generations.succeed(found.task_id, outputs, kind=kind, fence=found.fence, worker=name)
+        except (Lost, Unavailable, OutcomeUnknown) as error:
+            _log.warning("task %s waits for its lease to end: %s", found.task_id, error)
         except (LeaseLost, TaskOver) as over:
             _log.info("task %s went on without %s: %s", found.task_id, name, over)
             if isinstance(over, TaskOver) and over.status != "completed":
@@ -145,8 +149,7 @@ class Worker:
 
     async def _discard(self, found: Claim) -> None:
         for work_id in found.works:
-            for key in self._keys(work_id):
-                await self._media.remove(key)
+            await self._media.remove_all_of(work_id)
 
     def _keys(self, work_id: str) -> tuple[str, str]:
         return MediaFolder.key_of(work_id, ".png"), MediaFolder.key_of(work_id, "-thumbnail.webp")

@@ -17,7 +17,7 @@ from mintage.domain.credits.events import (
 )
 from mintage.domain.credits.postings import posting_of
 from mintage.domain.recorded import Recorded
-from mintage.projections.sql import Database, ReadModel, Statement, Value, array
+from mintage.projections.sql import Database, ReadModel, Statement, Value, array, exactly
 
 SCHEMA: Final = """
 create table credit_accounts (
@@ -149,7 +149,8 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
     if lines:
         writes.append(Statement(_ENTER, tuple(map(array, zip(*lines, strict=True)))))
     if accounts:
-        writes.append(Statement(_POST, tuple(map(array, zip(*map(astuple, accounts.values()), strict=True)))))
+        columns = tuple(map(array, zip(*map(astuple, accounts.values()), strict=True)))
+        writes.append(exactly(len(accounts), _POST, columns))
     return writes
 
 

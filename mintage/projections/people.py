@@ -125,6 +125,7 @@ PEOPLE: Final = ReadModel(
     schema=SCHEMA,
     events=frozenset({PersonRegistered, EmailVerified, PersonErased}),
     statements=statements,
+    personal=True,
     refusals={
         "people_username": UsernameTaken,
         "people_email": EmailTaken,

@@ -40,9 +40,10 @@ class ReadModel(msgspec.Struct, frozen=True, kw_only=True):
     """A view of the log kept in tables.
 
     ``schema`` creates them; ``statements`` is the pure mapping of a run of events, in log order, to writes over sets:
-    the only way rows come to be, live and in a rebuild. When the mapping changes, ``revision`` goes up, so that a
-    migration fills the tables anew. ``volatile`` columns are working state of a running system (a worker's lease) that
-    no event records. ``refusals`` says what the breach of a constraint means.
+    the only way rows come to be, live and in a rebuild. It is given personal fields in clear only if ``personal``.
+    When the mapping changes, ``revision`` goes up, so that a migration fills the tables anew. ``volatile`` columns are
+    working state of a running system (a worker's lease) that no event records. ``refusals`` says what the breach of a
+    constraint means.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ReadModel(msgspec.Struct, frozen=True, kw_only=True):
     schema: str
     events: frozenset[type[Event]]
     statements: Callable[[Sequence[Recorded]], Iterable[Statement]]
+    personal: bool = False
     revision: int = 1
     volatile: frozenset[str] = frozenset()
     refusals: dict[str, type[Refusal]] = {}
@@ -67,6 +69,12 @@ def array(values: Iterable[Value]) -> str:
     return "{" + ",".join(elements) + "}"
 
 
+def exactly(rows: int, change: str, params: tuple[Any, ...]) -> Statement:
+    """An update that has to touch so many rows: a row that is not there divides by zero, and nothing is stored."""
+    sql = f"with touched as ({change} returning 1) select 1 / (count(*) = %s)::integer from touched"
+    return Statement(sql, (*params, rows))
+
+
 def insert(table: str, columns: dict[str, str], rows: Sequence[tuple[Value, ...]]) -> Statement:
     """One insert for all rows; ``columns`` maps each column to its type."""
     names = ", ".join(columns)
@@ -76,12 +84,12 @@ def insert(table: str, columns: dict[str, str], rows: Sequence[tuple[Value, ...]
 
 
 def update(table: str, key: str, columns: dict[str, str], rows: Sequence[tuple[Value, ...]]) -> Statement:
-    """One update for all rows by their key, which comes first in ``columns``."""
+    """One update for all rows by their key, which comes first in ``columns``; each of them has to be there."""
     names = ", ".join(columns)
     casts = ", ".join(f"%s::{kind}[]" for kind in columns.values())
     changes = ", ".join(f"{name} = new.{name}" for name in columns if name != key)
     sql = f"update {table} t set {changes} from unnest({casts}) as new ({names}) where t.{key} = new.{key}"
-    return Statement(sql, tuple(array(column) for column in zip(*rows, strict=True)))
+    return exactly(len(rows), sql, tuple(array(column) for column in zip(*rows, strict=True)))
 
 
 def _element(value: Value) -> str:

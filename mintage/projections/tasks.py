@@ -16,7 +16,7 @@ from mintage.domain.generation.events import (
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.events import PersonErased
 from mintage.projections.ledger import count
-from mintage.projections.sql import Database, ReadModel, Statement, Value, array, insert, update
+from mintage.projections.sql import Database, ReadModel, Statement, Value, array, exactly, insert, update
 
 SCHEMA: Final = """
 create table tasks (
@@ -120,7 +120,9 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
             case GenerationRequested() as event:
                 requested.append(_requested(entry.key, event, entry.at))
             case GenerationStarted():
-                started[entry.key] = (entry.key, "processing", entry.at, entry.at)
+                # Of several starts the first is when it was started; a rebuild meets them in one portion.
+                first = started.get(entry.key)
+                started[entry.key] = (entry.key, "processing", first[2] if first else entry.at, entry.at)
             case GenerationCompleted() | GenerationFailed() | GenerationCancelled() as event:
                 ended[entry.key] = _ended(entry.key, event, entry.at)
             case PersonErased(user_id=user_id):
@@ -129,7 +131,7 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
     if requested:
         writes.append(insert("tasks", _COLUMNS, requested))
     if started:
-        writes.append(Statement(_START, tuple(map(array, zip(*started.values(), strict=True)))))
+        writes.append(exactly(len(started), _START, tuple(map(array, zip(*started.values(), strict=True)))))
     if ended:
         writes.append(update("tasks", "task_id", _ENDED_COLUMNS, list(ended.values())))
     if erased:
@@ -206,6 +208,7 @@ TASKS: Final = ReadModel(
         }
     ),
     statements=statements,
+    personal=True,
 )
 
 _SELECT: Final = """

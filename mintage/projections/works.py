@@ -192,11 +192,12 @@ async def works_of_tasks(db: Database, task_ids: Sequence[str]) -> list[Work]:
     return await db.fetch(Work, sql, (list(task_ids),))
 
 
-class _Key(msgspec.Struct):
-    key: str
+class _WorkId(msgspec.Struct):
+    work_id: str
 
 
-async def files_of(db: Database, user_id: str) -> list[str]:
-    """The storage keys of everything a person ever made."""
-    sql = "select unnest(array[file, thumbnail]) as key from works where user_id = %s and file is not null"
-    return [row.key for row in await db.fetch(_Key, sql, (user_id,))]
+async def work_ids_of(db: Database, user_id: str) -> list[str]:
+    """Everything a person ever had made, or tried to."""
+    return [
+        row.work_id for row in await db.fetch(_WorkId, "select work_id::text from works where user_id = %s", (user_id,))
+    ]

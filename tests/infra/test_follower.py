@@ -130,7 +130,8 @@ async def test_a_follower_that_is_stopped_in_the_middle_lets_go_of_its_connectio
 
         await until(it_waits)
         following.cancel()
-        await asyncio.sleep(0)
+        done, _ = await asyncio.wait({following}, timeout=0.2)
+        assert not done, "the portion has the connection until it is done"
         holder.commit()
         await asyncio.gather(following, return_exceptions=True)
     left = "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"

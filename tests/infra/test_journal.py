@@ -370,6 +370,20 @@ async def test_who_writes_without_the_lock_makes_us_decide_again(log: MemoryLog)
         assert await journal.transact(consume(user_id, 1), actor="test") == 0
 
 
+async def test_journals_that_take_turns_never_conflict(log: MemoryLog) -> None:
+    user_id = some_id()
+    stores = [Through(MemoryStore(log)) for _ in range(2)]
+    async with journal_on(stores[0]) as first, journal_on(stores[1]) as second:
+        for turn in range(1, 11):
+            assert await first.transact(grant(user_id, 2), actor="test") == turn + 1
+            assert await second.transact(consume(user_id, 1), actor="test") == turn
+            assert await first.transact(register(some_id(), "a"), actor="test") == 2 * turn - 1
+            assert await second.transact(register(some_id(), "b"), actor="test") == 2 * turn
+    for store in stores:
+        assert store.calls["commit"] == store.calls["lock"] == 20, "nothing was decided twice"
+        assert store.calls["load"] <= 2, "what is known is kept up to date, not read again"
+
+
 async def test_who_always_writes_without_the_lock_gets_callers_sent_away(log: MemoryLog) -> None:
     user_id = some_id()
 
@@ -412,6 +426,20 @@ async def test_what_was_not_tried_in_time_is_not_stored(log: MemoryLog) -> None:
         await other.unlock()
         assert await journal.transact(grant(user_id, 5), actor="test") == 5, "the three were never stored"
     assert len(entries(log)) == 1
+
+
+async def test_what_waited_too_long_is_not_tried_any_more(log: MemoryLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even when nobody has looked at the clock since."""
+    monkeypatch.setattr(module, "WATCH_S", 60)
+    other = MemoryStore(log)
+    await other.lock(0)
+    async with journal_on(MemoryStore(log), deadline_s=0.05) as journal:
+        late = asyncio.create_task(journal.transact(grant(some_id(), 1), actor="test"))
+        await asyncio.sleep(0.1)
+        await other.unlock()
+        with pytest.raises(Unavailable):
+            await late
+    assert not entries(log)
 
 
 async def test_what_was_being_stored_when_the_time_ran_out_is_unknown(gated: Gated, log: MemoryLog) -> None:
@@ -483,8 +511,8 @@ async def test_a_tail_too_long_to_read_makes_the_journal_forget(
         assert await journal.transact(register(newcomers[0], "a"), actor="test") == 1
         assert await other.transact(register(newcomers[1], "b"), actor="test") == 2
         await outcomes([consume(user_id, 10) for _ in range(9)], other)
-        assert await journal.transact(consume(user_id, 4), actor="test") == 6
         assert await journal.transact(register(newcomers[2], "c"), actor="test") == 3
+        assert await journal.transact(consume(user_id, 4), actor="test") == 6
 
 
 # -- shutting down

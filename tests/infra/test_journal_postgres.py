@@ -175,7 +175,7 @@ class Behindhand(Through):
         self.head = one(conninfo, "select max(notification_id) from stored_events")
 
     async def lock(self, after: int) -> Tail:
-        return await super().lock(max(after, self.head))
+        return await super().lock(max(after or 0, self.head))
 
 
 class Behind(Through):

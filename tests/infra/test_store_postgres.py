@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Identifier
 from mintage.application.records import PasswordSet
 from mintage.domain.catalogue import AnyEvent
 from mintage.domain.credits.events import CreditsConsumed, HoldReleased
-from mintage.infra import postgres_store as module
+from mintage.infra import keyring as module
 from mintage.infra.postgres_store import PostgresStore
 from mintage.infra.store import Breach, Lost, Stale
 from mintage.projections import INLINE
@@ -157,7 +157,7 @@ async def test_few_keys_are_kept_and_any_number_can_be_used(
     for position, user_id in enumerate(people, start=11):
         task = replace(asked(user_id), number=position)
         await append(store, entry(position, f"generation-{some_id()}", 1, task, at=utc_now()))
-        assert len(store._keys) <= 5
+        assert len(store._keys._keys) <= 5
     assert len(the_log(conninfo)) == 20
 
 
@@ -257,17 +257,23 @@ async def test_the_librarys_subscription_sees_every_event_once_and_in_order(
     expected = len(users) + 400
     seen: list[tuple[int, str, int]] = []
 
-    def read() -> None:
-        with recorder.subscribe(gt=0) as subscription:
-            for notification in subscription:
-                seen.append((notification.id, str(notification.originator_id), notification.originator_version))
-                if len(seen) == expected:
-                    return
+    subscription = recorder.subscribe(gt=0)
 
-    reading = asyncio.create_task(asyncio.to_thread(read))
-    async with journal_on(conninfo) as first, journal_on(conninfo) as second:
-        await outcomes([grant(user_id, 1_000) for user_id in users], first)
-        for _ in range(4):
-            await outcomes([consume(users[turn % 3], 1) for turn in range(100)], first, second)
-    await asyncio.wait_for(reading, 30)
+    def read() -> None:
+        for notification in subscription:
+            seen.append((notification.id, str(notification.originator_id), notification.originator_version))
+            if len(seen) == expected:
+                return
+
+    with subscription:
+        reading = asyncio.create_task(asyncio.to_thread(read))
+        try:
+            async with journal_on(conninfo) as first, journal_on(conninfo) as second:
+                await outcomes([grant(user_id, 1_000) for user_id in users], first)
+                for _ in range(4):
+                    await outcomes([consume(users[turn % 3], 1) for turn in range(100)], first, second)
+            await asyncio.wait({reading}, timeout=30)
+        finally:
+            subscription.stop()
+            await reading
     assert seen == [(found.position, found.stream, found.version) for found in the_log(conninfo)]
