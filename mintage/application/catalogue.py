@@ -61,7 +61,11 @@ class Money(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class UnknownModel(Refusal):
-    """No model of that provider and name can do that task."""
+    """No model of that provider and name can do that task; ``field`` is which of the two is to blame."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field)
+        self.field = field
 
 
 class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,7 +77,8 @@ class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for model in self.models:
             if task in model.tasks and provider in {None, model.provider} and name in {None, model.name}:
                 return model
-        raise UnknownModel
+        known = any(task in model.tasks and provider in {None, model.provider} for model in self.models)
+        raise UnknownModel("model_name" if known else "model_provider")
 
 
 def _breach(value: Any, limits: Limits) -> Reason | None:

@@ -108,6 +108,9 @@ class People:
             try:
                 await self._journal.transact(self._registration(newcomer, user_id, hashed, referrer), actor=user_id)
                 break
+            except UsernameTaken:
+                # Who signs up by the server document has the address for a username; of two at once one learns it here.
+                raise (EmailTaken if newcomer.username == newcomer.email else UsernameTaken) from None
             except ReferralCodeTaken:
                 if draw == _DRAWS_MAX:
                     raise

@@ -132,3 +132,7 @@ class Endings(Protocol):
     async def wait(self, user_id: str, task_id: str, timeout_s: float) -> None:
         """Come back when the task is over, or when the time is."""
         ...
+
+    def release(self) -> None:
+        """Let go of whoever waits, now and from now on: the server is stopping."""
+        ...

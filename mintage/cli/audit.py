@@ -23,6 +23,9 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run_verify(settings: Settings, _: argparse.Namespace) -> int:
     started = time.monotonic()
+    if not settings.database_url and not (settings.data_dir / "postgres").is_dir():
+        print(f"mintage: there is no database in {settings.data_dir}", file=sys.stderr)
+        return 2
     with site(settings) as place:
         if not is_migrated(place.conninfo):
             # A migration fills read models anew, and with that would hide what is to be found.

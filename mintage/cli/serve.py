@@ -7,11 +7,13 @@ import gc
 import logging
 import signal
 import socket
+from types import FrameType
 from typing import Any
 
 import uvicorn
 import uvloop
 
+from mintage.application.ports import Endings
 from mintage.bootstrap import running, site
 from mintage.http.app import create_app
 from mintage.infra.settings import Settings
@@ -34,21 +36,17 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def serve(settings: Settings, options: argparse.Namespace) -> int:
     _log_to_stderr(settings)
-    with site(settings) as place, _listener(settings) as listener:
+    with _listener(settings) as listener, site(settings) as place:
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         address = settings.public_url.rstrip("/") or f"http://{shown}:{port}"
 
         async def run() -> None:
             async with running(settings, place, base_url=lambda: address, worker=not options.no_worker) as services:
-                server = uvicorn.Server(server_config(create_app(services, unavailable=(Lost,))))
-
-                def stop(*_: object) -> None:
-                    server.should_exit = True
-
+                server = _Server(server_config(create_app(services, unavailable=(Lost,))), services.endings)
                 # uvicorn hands a signal on when it is done with it; without these that would kill us before the drain.
                 for number in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(number, stop)
+                    signal.signal(number, server.handle_exit)
                 collect_seldom()
                 _log.info("serving on http://%s:%d, data in %s", shown, port, settings.data_dir)
                 await server.serve(sockets=[listener])
@@ -56,6 +54,18 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
 
         uvloop.run(run())
     return 0
+
+
+class _Server(uvicorn.Server):
+    """Lets requests that wait for their images go as soon as it is told to stop; the work goes on elsewhere."""
+
+    def __init__(self, config: uvicorn.Config, endings: Endings) -> None:
+        super().__init__(config)
+        self._endings = endings
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._endings.release()
+        super().handle_exit(sig, frame)
 
 
 def collect_seldom() -> None:
@@ -77,7 +87,7 @@ def server_config(app: Any) -> uvicorn.Config:
         lifespan="off",
         access_log=False,
         log_config=None,
-        timeout_graceful_shutdown=30,
+        timeout_graceful_shutdown=10,
         server_header=False,
     )
 
@@ -103,7 +113,11 @@ def _listener(settings: Settings) -> "contextlib.closing[socket.socket]":
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((settings.host, settings.port))
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise OSError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
     listener.listen(2048)
     return contextlib.closing(listener)
 

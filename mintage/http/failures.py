@@ -83,7 +83,10 @@ _INTERNAL: Final = Answer("INTERNAL_ERROR", 500, 500, messages.INTERNAL, v1_mess
 
 ANSWERS: Final[dict[type[Exception], Answer]] = {
     InvalidFields: _VALIDATION,
-    UnknownModel: msgspec.structs.replace(_VALIDATION, details=_field("model_name", Reason("unknown"))),
+    UnknownModel: msgspec.structs.replace(
+        _VALIDATION,
+        details=lambda refusal, language: {"fields": {refusal.field: sentence(Reason("unknown"), language)}},
+    ),
     Unauthorized: Answer("UNAUTHORIZED", 401, 401, messages.UNAUTHORIZED, v1_message=messages.V1_UNAUTHORIZED),
     Forbidden: Answer("FORBIDDEN", 403, 403, messages.FORBIDDEN),
     PersonUnknown: Answer("USER_NOT_FOUND", 404, 401, messages.USER_NOT_FOUND),

@@ -18,6 +18,7 @@ class TaskEndings:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._waiting: dict[str, asyncio.Event] = {}
+        self._released = False
 
     def seen(self, entries: Sequence[Recorded]) -> None:
         """What the journal appended or saw appended."""
@@ -29,12 +30,17 @@ class TaskEndings:
                 if event is not None:
                     event.set()
 
+    def release(self) -> None:
+        self._released = True
+        for event in self._waiting.values():
+            event.set()
+
     async def wait(self, user_id: str, task_id: str, timeout_s: float) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
         ended = self._waiting.setdefault(task_id, asyncio.Event())
         try:
-            while not ended.is_set() and loop.time() < end:
+            while not ended.is_set() and not self._released and loop.time() < end:
                 task = await task_of(self._db, user_id, task_id)
                 if task is None or task.over:
                     return

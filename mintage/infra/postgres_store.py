@@ -210,6 +210,8 @@ class PostgresStore:
         connection = self._connection
         if connection is None:
             self._connection = connection = await connect(self._conninfo)
+            # psycopg would throw away the exchange's prepared statements together with its own.
+            connection.prepare_threshold = None
             self._exchange = Exchange(connection)
         # Not asyncio.timeout: psycopg would answer the cancellation by asking the silent server to cancel.
         timer = asyncio.get_running_loop().call_later(OPERATION_S, _hang_up, connection)

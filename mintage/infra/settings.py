@@ -10,6 +10,8 @@ from typing import Any, Final, get_type_hints
 
 import msgspec
 
+from mintage.application.people import PASSWORD_MAX
+
 
 class SettingsRefused(Exception):
     """What was set cannot be used; each line names one setting and what is wrong with it."""
@@ -142,11 +144,8 @@ def _refusals(settings: Settings, environ: Mapping[str, str]) -> list[str]:
         text = getattr(settings, name)
         if text and not _is_key(text, exact=exact):
             wrong.append(f"MINTAGE_{name.upper()}: not {'' if exact else 'at least '}{SECRET_BYTES} bytes in base64")
-    wrong += [
-        f"MINTAGE_{name.upper()}: has to be above zero"
-        for name in ("queue_max", "deadline_s", "cached_streams", "generation_wait_s", "password_min")
-        if not getattr(settings, name) > 0
-    ]
+    wrong += _out_of_range(settings)
+    wrong += [f"{key}: is empty" for key in ("MINTAGE_HOST", "MINTAGE_DATA_DIR") if environ.get(key) == ""]
     if settings.log_level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         wrong.append(f"MINTAGE_LOG_LEVEL: {settings.log_level!r} is none of DEBUG, INFO, WARNING, ERROR")
     try:
@@ -156,6 +155,21 @@ def _refusals(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     if settings.catalogue is not None and not settings.catalogue.is_file():
         wrong.append(f"MINTAGE_CATALOGUE: there is no file {settings.catalogue}")
     return wrong + (_production_refusals(settings) if settings.env == "production" else [])
+
+
+def _out_of_range(settings: Settings) -> list[str]:
+    wrong = [
+        f"MINTAGE_{name.upper()}: has to be above zero"
+        for name in ("queue_max", "deadline_s", "cached_streams", "generation_wait_s", "password_min")
+        if not getattr(settings, name) > 0
+    ]
+    if settings.password_min > PASSWORD_MAX:
+        wrong.append(f"MINTAGE_PASSWORD_MIN: has to be at most {PASSWORD_MAX}")
+    if not 0 <= settings.port <= 65_535:
+        wrong.append(f"MINTAGE_PORT: {settings.port} is no port")
+    if settings.public_url and not settings.public_url.startswith(("http://", "https://")):
+        wrong.append("MINTAGE_PUBLIC_URL: has to begin with http:// or https://")
+    return wrong
 
 
 def _production_refusals(settings: Settings) -> list[str]:

@@ -6,6 +6,7 @@ Only the signature is remembered: expiry and revocation are asked anew on every 
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 import jwt
 import msgspec
@@ -46,7 +47,8 @@ class JwtTokens:
                 options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False},
             )
             claims = msgspec.convert(decoded, Claims)
-        except (jwt.InvalidTokenError, msgspec.ValidationError):
+            UUID(claims.user_id)
+        except (jwt.InvalidTokenError, ValueError):
             return None
         if len(self._remembered) >= REMEMBERED_MAX:
             # The oldest half goes: dictionaries keep the order of insertion.

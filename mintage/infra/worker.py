@@ -26,6 +26,7 @@ LEASE: Final = timedelta(seconds=30)
 RENEW_S: Final = 10.0
 POLL_S: Final = 0.5
 ATTEMPTS_MAX: Final = 3
+FAILED_MESSAGE: Final = "生成失败，未扣除积分"
 
 
 class Worker:
@@ -88,10 +89,11 @@ class Worker:
             try:
                 outputs = await asyncio.to_thread(self._make, found)
             except RenderingFailed as error:
-                await self._fail(found, name, "GENERATION_FAILED", str(error), fence=found.fence)
-            except Exception as error:  # noqa: BLE001 -- whatever goes wrong, the credits go back
+                _log.info("task %s was refused by its renderer: %s", found.task_id, error)
+                await self._fail(found, name, "GENERATION_FAILED", FAILED_MESSAGE, fence=found.fence)
+            except Exception:  # noqa: BLE001 -- whatever goes wrong, the credits go back
                 _log.exception("task %s failed", found.task_id)
-                await self._fail(found, name, "GENERATION_FAILED", type(error).__name__, fence=found.fence)
+                await self._fail(found, name, "GENERATION_FAILED", FAILED_MESSAGE, fence=found.fence)
             else:
                 kind: WorkType = "video" if found.task_type.endswith("video") else "image"
                 await self._generations.succeed(found.task_id, outputs, kind=kind, fence=found.fence, worker=name)

@@ -93,7 +93,7 @@ class Through:
         self.inner = store
         self.calls: Counter[str] = Counter()
 
-    async def lock(self, after: int) -> Tail:
+    async def lock(self, after: int | None) -> Tail:
         self.calls["lock"] += 1
         return await self.inner.lock(after)
 

@@ -283,7 +283,7 @@ class Doubtful(Through):
             await self.inner.close()
             raise Lost(method)
 
-    async def lock(self, after: int) -> Tail:
+    async def lock(self, after: int | None) -> Tail:
         await self._lose("lock")
         return await super().lock(after)
 
@@ -542,7 +542,7 @@ async def test_draining_answers_everything_accepted_and_refuses_the_rest(gated: 
 
 async def test_draining_ends_when_the_log_is_out_of_reach(log: MemoryLog) -> None:
     class Away(Through):
-        async def lock(self, after: int) -> Tail:
+        async def lock(self, after: int | None) -> Tail:
             raise Lost("away")
 
     async with journal_on(Away(MemoryStore(log)), deadline_s=0.1) as journal:

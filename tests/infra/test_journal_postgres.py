@@ -174,7 +174,7 @@ class Behindhand(Through):
         super().__init__(postgres_store(conninfo))
         self.head = one(conninfo, "select max(notification_id) from stored_events")
 
-    async def lock(self, after: int) -> Tail:
+    async def lock(self, after: int | None) -> Tail:
         return await super().lock(max(after or 0, self.head))
 
 

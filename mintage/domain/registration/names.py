@@ -3,6 +3,9 @@
 import re
 import unicodedata
 
+_EMAIL = re.compile(
+    r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*@([^\W_]([\w-]*[^\W_])?\.)+[^\W_]([\w-]*[^\W_])?"
+)
 _PHONE = re.compile(r"1[3-9][0-9]{9}")
 
 
@@ -20,10 +23,9 @@ def phone_of(text: str) -> str | None:
 def email_of(text: str) -> str | None:
     """An e-mail address in lower case, None if it cannot be one: one ``@`` with both sides, at most 254."""
     address = text.strip().lower()
-    local, at, host = address.partition("@")
-    plausible = at and local and "." in host.strip(".") and "@" not in host and len(address) <= 254
-    clean = not any(character.isspace() or not character.isprintable() for character in address)
-    return address if plausible and clean else None
+    # What changes under NFKC looks like somebody else's address.
+    plain = unicodedata.normalize("NFKC", address) == address and len(address) <= 254
+    return address if plain and _EMAIL.fullmatch(address) else None
 
 
 def username_of(text: str) -> str | None:
