@@ -59,7 +59,7 @@ async def measure(settings: Settings, place: Site, events: int) -> Depth:
         journal = services.ledger._journal
         cold = []
         for place_of_user in range(2, 2 + TRIES):
-            journal._forget()  # type: ignore[attr-defined]
+            journal._states.forget()  # type: ignore[attr-defined]
             cold.append((await consume(services, long), await consume(services, users[place_of_user])))
         rate = await asyncio.to_thread(replay_rate, place)
     return Depth(

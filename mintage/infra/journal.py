@@ -9,7 +9,7 @@ the commands up under the lock before anything is tried again.
 import asyncio
 import logging
 import random
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -25,10 +25,10 @@ from mintage.application.transaction import (
     Unavailable,
     Work,
 )
-from mintage.domain.catalogue import decider_of, numbered
 from mintage.domain.decider import Refusal
 from mintage.domain.recorded import Recorded
-from mintage.infra.store import BEGINNING, Breach, Lost, Needs, Snapshot, Stale, Store
+from mintage.infra.states import States
+from mintage.infra.store import BEGINNING, Breach, Lost, Needs, Stale, Store
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class PostgresJournal:
     """Implements ``application.transaction.Journal``; use between ``start`` and ``drain`` on one event loop.
 
     ``clock`` gives UTC times, ``new_id`` command ids; ``refusals`` says which refusal the breach of a database
-    constraint means; ``appended`` is told of every batch of events of this and other processes as they are seen.
+    constraint means; ``seen`` is told of every batch of events of this and other processes as they are seen.
     """
 
     def __init__(
@@ -99,8 +99,7 @@ class PostgresJournal:
         self._seen = seen
         self._queue: deque[_Request] = deque()
         self._flying: Sequence[_Request] = ()
-        self._states: OrderedDict[str, tuple[int, Any]] = OrderedDict()
-        self._numbers: dict[str, int] = {}
+        self._states = States(self._limits.streams_max)
         self._position: int | None = None
         self._last_at = BEGINNING
         self._wake = asyncio.Event()
@@ -161,7 +160,7 @@ class PostgresJournal:
                 await asyncio.sleep(RECONNECT_S)
             except Exception:  # noqa: BLE001 -- the writer outlives whatever a batch does to it
                 _log.exception("a batch failed for no foreseen reason")
-                self._forget()
+                self._states.forget()
                 await self._store.close()
                 self._fail(self._flying, OutcomeUnknown("the command failed for an unforeseen reason"))
                 await asyncio.sleep(RECONNECT_S)
@@ -201,24 +200,12 @@ class PostgresJournal:
         tail = await self._store.lock(self._position)
         self._last_at = max(self._last_at, tail.at)
         if tail.entries is None:
-            self._forget()
+            self._states.forget()
         else:
-            for entry in tail.entries:
-                self._catch_up(entry)
+            self._states.catch_up(tail.entries)
         self._position = tail.position
         if tail.entries:
             self._tell(tail.entries)
-
-    def _catch_up(self, entry: Recorded) -> None:
-        if (named := numbered(entry.event)) is not None:
-            self._numbers[named[0]] = named[1]
-        cached = self._states.get(entry.stream)
-        if cached is None or entry.version <= cached[0]:
-            return
-        if entry.version == cached[0] + 1:
-            self._states[entry.stream] = (entry.version, decider_of(entry.stream).evolve(cached[1], entry.event))
-        else:
-            del self._states[entry.stream]
 
     async def _settle(self, requests: Sequence[_Request], stale: int = 0) -> None:
         """Decide and store a batch under the lock, which is let go at the end; every request gets its answer."""
@@ -229,14 +216,14 @@ class PostgresJournal:
             return
         if not stage.entries and not stage.records:
             await self._store.unlock()
-            self._evict()
+            self._states.evict()
             self._answer(requests)
             return
         try:
-            await self._store.commit(stage.entries, stage.records, self._snapshots(stage))
+            await self._store.commit(stage.entries, stage.records, self._states.snapshots(stage))
         except Stale as breach:
             _log.warning("somebody writes to the log without its lock: %s", breach)
-            self._forget()
+            self._states.forget()
             if stale == STALE_MAX:
                 self._fail(requests, Unavailable("the log keeps changing under us"))
                 return
@@ -291,16 +278,15 @@ class PostgresJournal:
     async def _decide(self, requests: Sequence[_Request]) -> Stage:
         """Run every work on what those before it decided; load what they lack and run these again."""
         now = max(self._clock(), self._last_at)
-        stage = Stage(self._states, self._numbers, self._position or 0, now)
+        stage = Stage(self._states.versioned, self._states.numbers, self._position or 0, now)
         for _ in range(ROUNDS_MAX):
             needs = Needs()
             again = [request for request in requests if not self._run(request, stage, needs)]
             if not again:
                 return stage
             loaded = await self._store.load(needs)
-            self._states.update(loaded.streams)
+            self._states.load(loaded)
             stage.receipts.update(loaded.receipts)
-            self._numbers.update(loaded.numbers)
             stage.numbers.update(loaded.numbers)
             requests = again
         for request in requests:
@@ -331,21 +317,11 @@ class PostgresJournal:
         return True
 
     def _adopt(self, stage: Stage) -> None:
-        states = self._states
-        for stream, versioned in stage.changed.items():
-            states[stream] = versioned
-            states.move_to_end(stream)
-        self._evict()
-        self._numbers.update(stage.numbers)
+        self._states.adopt(stage)
         if stage.entries:
             self._position = stage.entries[-1].position
         self._last_at = stage.now
         self._tell(stage.entries)
-
-    def _evict(self) -> None:
-        """Keep what was changed or loaded last."""
-        while len(self._states) > self._limits.streams_max:
-            self._states.popitem(last=False)
 
     def _tell(self, entries: Sequence[Recorded]) -> None:
         try:
@@ -370,19 +346,6 @@ class PostgresJournal:
         for request in requests:
             if not request.future.done():
                 request.future.set_exception(error)
-
-    def _snapshots(self, stage: Stage) -> Iterator[Snapshot]:
-        """A snapshot of each stream that passed a multiple of its aggregate's ``snapshot_every`` in this batch."""
-        for stream, (version, state) in stage.changed.items():
-            every = decider_of(stream).snapshot_every
-            if every is not None and version >= every:
-                before = self._states.get(stream, (0, None))[0]
-                if version // every > before // every:
-                    yield Snapshot(stream, version, state)
-
-    def _forget(self) -> None:
-        self._states.clear()
-        self._numbers.clear()
 
     # -- the watch
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from mintage.domain.recorded import Recorded
+from mintage.domain.recorded import ERASED, Recorded
 from mintage.domain.registration.events import PersonErased, PersonRegistered
-from mintage.infra.codec import ERASED, Upcaster, decode, encode, opened, owner_of, tag_of
+from mintage.infra.codec import Upcaster, decode, encode, opened, owner_of, tag_of
 from mintage.infra.vault import NONCE_BYTES, PREFIX, SealBroken, Vault, place_of, seal, unseal
 from tests.golden.samples import ANN, BY_TAG, KEY, SAMPLES, stored
 from tests.strategies import recorded

@@ -15,7 +15,8 @@ from psycopg.sql import SQL, Identifier
 from mintage.application.records import PasswordSet
 from mintage.domain.catalogue import AnyEvent
 from mintage.domain.credits.events import CreditsConsumed, HoldReleased
-from mintage.infra import keyring as module
+from mintage.infra import keyring
+from mintage.infra import postgres_store as postgres_store_module
 from mintage.infra.postgres_store import PostgresStore
 from mintage.infra.store import Breach, Lost, Stale
 from mintage.projections import INLINE
@@ -138,7 +139,7 @@ async def test_a_silent_server_is_given_up(
 ) -> None:
     other = postgres_store(conninfo)
     await other.lock(0)
-    monkeypatch.setattr(module, "OPERATION_S", 0.3)
+    monkeypatch.setattr(postgres_store_module, "OPERATION_S", 0.3)
     with pytest.raises(Lost):
         await store.lock(0)
     await other.unlock()
@@ -149,7 +150,7 @@ async def test_a_silent_server_is_given_up(
 async def test_few_keys_are_kept_and_any_number_can_be_used(
     store: PostgresStore, conninfo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "KEYS_MAX", 3)
+    monkeypatch.setattr(keyring, "KEYS_MAX", 3)
     people = [some_id() for _ in range(10)]
     async with journal_on(store) as journal:
         for user_id in people:
