@@ -98,8 +98,8 @@ def new_stream() -> str:
     return f"credits-{some_id()}"
 
 
-async def append(store: Store, *entries: Recorded) -> None:
-    await store.lock(0)
+async def append(store: Store, *entries: Recorded, after: int = 0) -> None:
+    await store.lock(after)
     await store.commit(entries, (), ())
 
 
@@ -362,10 +362,11 @@ class TestPersonal:
         await append(store, entry(1, f"registration-{user_id}", 1, registered(user_id)))
         await append(other, entry(2, f"generation-{some_id()}", 1, asked(user_id)))
         await append(other, entry(3, f"registration-{user_id}", 2, PersonErased(user_id=user_id)))
+        # The one has yet to hear of it, the other did it.
         for number, one in ((2, store), (3, other)):
             task = msgspec.structs.replace(asked(user_id), number=number)
             with pytest.raises(Breach) as refused:
-                await append(one, entry(4, f"generation-{some_id()}", 1, task))
+                await append(one, entry(4, f"generation-{some_id()}", 1, task), after=number)
             assert refused.value.constraint is None, "nothing but the key is missing"
 
     async def test_a_refused_erasure_keeps_the_key(self, store: Store, other: Store) -> None:

@@ -17,6 +17,8 @@ from mintage.domain.catalogue import AnyEvent
 from mintage.domain.credits.events import CreditsConsumed, HoldReleased
 from mintage.infra import keyring
 from mintage.infra import postgres_store as postgres_store_module
+from mintage.infra.database import connect
+from mintage.infra.exchange import Exchange
 from mintage.infra.postgres_store import PostgresStore
 from mintage.infra.store import Breach, Lost, Stale
 from mintage.projections import INLINE
@@ -125,6 +127,16 @@ async def test_a_lost_connection_is_said_so_and_replaced(store: PostgresStore, c
         await store.commit([entry(1, new_stream(), 1, granted(5))], (), ())
     await append(store, entry(1, new_stream(), 1, granted(5)))
     assert len(the_log(conninfo)) == 1
+
+
+async def test_a_commit_that_did_not_commit_is_an_error(conninfo: str) -> None:
+    """PostgreSQL answers COMMIT of a failed transaction with ROLLBACK, and sees nothing wrong in it."""
+    async with await connect(conninfo) as connection:
+        await connection.execute("begin")
+        with pytest.raises(psycopg.DataError):
+            await connection.execute("select 1 / 0")
+        with pytest.raises(psycopg.OperationalError):
+            await Exchange(connection).commit([])
 
 
 async def test_a_database_out_of_reach_is_lost() -> None:
