@@ -23,7 +23,7 @@ from benchmarks.depth import Depth
 from benchmarks.server import Serving
 
 ROUNDS = 5
-SECONDS = 3.0
+SECONDS = 2.0
 ACCOUNTS = 100
 MANY_ACCOUNTS = 100_000
 MILLION = 1_000_000
@@ -170,11 +170,12 @@ def show(rows: list[Row]) -> str:
 
 
 def main() -> None:
-    rows: list[Row] = []
     with serving(ACCOUNTS) as server:
-        rows += uvloop.run(http(server))
-    rows += in_process()
-    rows += depth()
+        rows = uvloop.run(http(server))
+    for stage in (in_process, depth):
+        note(show(rows))
+        rows += stage()
+    note(show(rows))
     with serving(MANY_ACCOUNTS) as server:
         rows += uvloop.run(memory(server))
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"

@@ -5,6 +5,7 @@ Run as ``python -m benchmarks.server DATA_DIR USERS``; prints a line of JSON whe
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -65,6 +66,8 @@ async def main(data_dir: Path, count: int) -> None:
             listeners = [listener(), listener()]
             servers = [uvicorn.Server(server_config(served)) for served in (app, plain)]
             collect_seldom()
+            # uvicorn hands a signal on when it is done with it; what ends this process is the end of its servers.
+            signal.signal(signal.SIGTERM, lambda *_: None)
             ports = [one.getsockname()[1] for one in listeners]
             serving = Serving(ports[0], ports[1], os.getpid(), users, tokens)
             sys.stdout.buffer.write(msgspec.json.encode(serving) + b"\n")
