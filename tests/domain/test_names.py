@@ -95,6 +95,16 @@ def test_an_address_is_trimmed_and_in_lower_case(text: str, address: str) -> Non
         "an n@example.com",
         "ann@exam\x00ple.com",
         "ann@exam\u200bple.com",
+        # Look-alikes of somebody else's address, and what no mail header carries whole.
+        "ｓｑｕａｔ@example.com",
+        "a@b..c",
+        "a@.b.c",
+        "a@b.c.",
+        "a,b@c.de",
+        "a;b@c.de",
+        "<x>@b.cd",
+        ".a@b.cd",
+        "a..b@c.de",
         "a" * 243 + "@example.com",
     ],
 )

@@ -1,5 +1,6 @@
 """The server document's own story: register, prove the address, buy, spend, make images, look back."""
 
+import asyncio
 import re
 from uuid import UUID, uuid4
 
@@ -230,3 +231,12 @@ async def test_an_erased_account_is_gone(client: httpx.AsyncClient, token: Token
     assert (server.status_code, server.json()["error"]) == (404, "USER_NOT_FOUND")
     v1 = await client.get("/api/v1/auth/me", headers=me)
     assert (v1.status_code, v1.json()["code"]) == (401, 401)
+
+
+async def test_of_many_who_register_one_address_at_once_one_gets_it_and_the_others_hear_why(
+    client: httpx.AsyncClient,
+) -> None:
+    body = {"email": "race@example.com", "password": "password123", "name": "Ann"}
+    replies = await asyncio.gather(*(client.post("/api/auth/register", json=body) for _ in range(6)))
+    assert sorted(reply.status_code for reply in replies) == [200, 409, 409, 409, 409, 409]
+    assert {reply.json()["error"] for reply in replies if reply.status_code == 409} == {"EMAIL_ALREADY_EXISTS"}
