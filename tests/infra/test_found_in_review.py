@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
+from typing import cast
 
 import psycopg
 import pytest
 
 from mintage.application.generations import Ask, Generations
 from mintage.application.records import Receipt
-from mintage.application.services import Services
 from mintage.application.transaction import Transaction
 from mintage.domain.credits.decider import InsufficientCredits
 from mintage.domain.registration.decider import REGISTRATION, Erase
@@ -21,7 +21,7 @@ from mintage.infra.rebuild import rebuild
 from mintage.infra.store import Breach
 from mintage.infra.vault import SealBroken, Vault
 from mintage.projections import READ_MODELS
-from mintage.projections.sql import Statement
+from mintage.projections.sql import Database, Statement
 from tests.conftest import VAULT
 from tests.infra.kit import CATALOGUE, consume, grant, journal_on, register, some_id
 
@@ -119,11 +119,21 @@ async def test_an_exchange_refuses_a_nul_before_it_sends_anything(conninfo: str)
         assert await exchange.run([Statement("select %s::text", ("小猫 % %%",))]) == [[("小猫 % %%".encode(),)]]
 
 
-async def test_who_waits_for_a_task_is_let_go_when_the_server_stops(services: Services) -> None:
-    endings = TaskEndings(services.db)
-    user_id = some_id()
+class Unfinished:
+    """A database in which every task is still being worked on."""
+
+    over = False
+
+    async def fetch_one(self, *_: object) -> "Unfinished":
+        return self
+
+
+async def test_who_waits_for_a_task_is_let_go_when_the_server_stops() -> None:
+    endings = TaskEndings(cast(Database, Unfinished()))
     async with asyncio.timeout(30):
-        waiting = asyncio.create_task(endings.wait(user_id, some_id(), 3_600))
-        await asyncio.sleep(0)
+        waiting = asyncio.create_task(endings.wait(some_id(), some_id(), 3_600))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
         endings.release()
         await waiting
+        await endings.wait(some_id(), some_id(), 3_600)
