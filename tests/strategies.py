@@ -40,7 +40,7 @@ def of(kind: Any) -> st.SearchStrategy[Any]:
         return st.lists(of(arguments[0]), max_size=4).map(tuple)
     if origin is dict:
         return st.dictionaries(*map(of, arguments), max_size=4)
-    raise NotImplementedError(kind)
+    raise TypeError(kind)
 
 
 def struct(kind: type[T]) -> st.SearchStrategy[T]:

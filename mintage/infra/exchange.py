@@ -1,8 +1,8 @@
 """A transaction's statements sent in one go and answered in one go, over libpq's pipeline mode.
 
-psycopg's own pipeline cost 36 us a command at batches of 32, most of it in its layers around each statement. Here each
-statement is prepared when it is first sent, everything travels as text, and one sync ends the exchange: after it the
-server knows that nothing more is on its way.
+psycopg's own pipeline took 27 % of the server's time in one profile under load, this 20 % in another: the layers around
+each statement are saved. A statement is prepared when it is first sent, everything travels as text, and one sync ends
+the exchange: after it the server knows that nothing more is on its way.
 """
 
 import asyncio

@@ -2,17 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import date
 from typing import Any, Final
-
-import msgspec
 
 from mintage.domain.credits.events import CreditsConsumed, CreditsGranted, HoldCaptured
 from mintage.domain.generation.events import GenerationCompleted, GenerationFailed, GenerationRequested
 from mintage.domain.recharge.events import RechargePaid
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.events import PersonRegistered
-from mintage.projections.sql import Database, ReadModel, Statement, array
+from mintage.projections.sql import ReadModel, Statement, array
 
 SCHEMA: Final = """
 create table statistics (
@@ -42,12 +39,6 @@ MEASURES: Final[dict[type[Any], tuple[tuple[str, Callable[[Any], int]], ...]]] =
 }
 
 
-class Measure(msgspec.Struct, frozen=True):
-    day: date
-    measure: str
-    total: int
-
-
 def statements(entries: Sequence[Recorded]) -> list[Statement]:
     totals: Counter[tuple[str, str]] = Counter()
     for entry in entries:
@@ -66,7 +57,3 @@ STATISTICS: Final = ReadModel(
     events=frozenset(MEASURES),
     statements=statements,
 )
-
-
-async def statistics(db: Database) -> list[Measure]:
-    return await db.fetch(Measure, "select day, measure, total from statistics order by day, measure")

@@ -1,0 +1,84 @@
+"""The commands as an operator types them, against a server that is a process of its own."""
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+MINTAGE = [sys.executable, "-m", "mintage"]
+
+
+def command(*words: str, data_dir: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*MINTAGE, *words, "--data-dir", str(data_dir)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`mintage serve` without a worker, and its address."""
+    words = ["serve", "--no-worker", "--port", "0", "--data-dir", str(tmp_path)]
+    process = subprocess.Popen([*MINTAGE, *words], stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if found := re.search(r"serving on (http://\S+),", line):
+                yield process, found.group(1)
+                break
+        else:
+            pytest.fail("the server did not start")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_server_told_to_stop_answers_who_waits_and_leaves_a_log_that_verifies(
+    server: tuple[subprocess.Popen[str], str], tmp_path: Path
+) -> None:
+    process, address = server
+    with httpx.Client(base_url=address, timeout=60) as http:
+        body = {"username": "test", "password": "123456"}
+        token = http.post("/api/v1/auth/register", json=body).json()["data"]["token"]
+        bearer = {"Authorization": f"Bearer {token}"}
+        replies: list[httpx.Response] = []
+
+        def generate() -> None:
+            asked = {"prompt": "a cat", "style": "cartoon"}
+            replies.append(httpx.post(f"{address}/api/images/generate", json=asked, headers=bearer, timeout=60))
+
+        waiting = threading.Thread(target=generate)
+        waiting.start()
+        end = time.monotonic() + 30
+        while http.get("/api/v1/auth/me", headers=bearer).json()["data"]["held_computing_power"] != 10:
+            assert time.monotonic() < end, "the task was never accepted"
+            time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    waiting.join(timeout=60)
+    assert process.wait(timeout=60) == 0
+    (reply,) = replies
+    assert reply.status_code == 202
+    assert reply.json()["data"]["images"] == []
+    assert reply.json()["data"]["task_id"]
+
+    audited = command("audit", "verify", data_dir=tmp_path)
+    assert (audited.returncode, audited.stderr) == (0, "")
+    assert "held 10" in audited.stdout
+    assert command("migrate", data_dir=tmp_path).stdout == "nothing to apply\n"
+    assert command("rebuild", "tasks", data_dir=tmp_path).returncode == 0
+
+
+def test_what_cannot_run_says_why_and_exits_2(tmp_path: Path) -> None:
+    nowhere = command("audit", "verify", data_dir=tmp_path / "nowhere")
+    assert nowhere.returncode == 2
+    assert "there is no database" in nowhere.stderr
+    assert not (tmp_path / "nowhere").exists()
+    port = command("serve", "--port", "99999", data_dir=tmp_path)
+    assert port.returncode == 2
+    assert "MINTAGE_PORT" in port.stderr
