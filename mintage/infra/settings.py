@@ -5,6 +5,8 @@ import re
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from email.utils import parseaddr
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
@@ -18,7 +20,10 @@ class SettingsRefused(Exception):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """``MINTAGE_<NAME>`` in the environment sets each; see the table in the README."""
+    """``MINTAGE_<NAME>`` in the environment sets each; see the table in the README.
+
+    ``MINTAGE_<NAME>_FILE`` names a file that holds the value, for secrets that must not be in the environment.
+    """
 
     env: str = "development"
     """``production`` refuses development secrets, the sandbox gateway and a missing master key."""
@@ -51,7 +56,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     generation_wait_s: float = 60.0
     """How long images/generate waits for its images before it answers 202, in seconds."""
     rate_limit: bool = True
-    """Whether sign-in, codes and the like are limited; no limit is in force yet."""
+    """Whether sign-in, registration, codes, recharge and generation are limited; off only for load tests."""
+    trusted_proxies: str = ""
+    """Addresses and networks, separated by commas, whose ``X-Forwarded-For`` is believed."""
+    redis_url: str = ""
+    """A Redis by which all processes share their limits; empty: each process counts by itself."""
+    smtp_url: str = ""
+    """``smtp://user:password@host:587`` (STARTTLS if offered) or ``smtps://…:465``; empty: mail goes to the outbox."""
+    mail_from: str = "mintage <no-reply@mintage.invalid>"
+    """The sender of all mail."""
+    product_name: str = "mintage"
+    """What mails call the product."""
+    google_client_id: str = ""
+    """The OAuth client's id; empty: no sign-in with Google."""
+    google_client_secret: str = ""
+    google_redirect_uri: str = ""
+    """The client's page that Google sends people back to, exactly as registered there."""
+    google_discovery_url: str = "https://accounts.google.com/.well-known/openid-configuration"
+    """Where the endpoints' addresses are found; another OpenID provider may stand in."""
     pg_bin: Path | None = None
     """Where the programs of PostgreSQL 17 or newer are, to run the embedded database instead of the wheel's."""
     log_level: str = "INFO"
@@ -59,6 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PREFIX: Final = "MINTAGE_"
+IN_FILE: Final = "_file"
 SECRET_BYTES: Final = 32
 
 
@@ -72,13 +95,17 @@ def read_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
         if not key.startswith(PREFIX):
             continue
         name = key.removeprefix(PREFIX).lower()
+        in_file = name not in hints and name.endswith(IN_FILE)
+        name = name.removesuffix(IN_FILE) if in_file else name
         if name not in hints:
             wrong.append(f"{key}: there is no such setting")
-            continue
-        try:
-            values[name] = _parsed(text, hints[name])
-        except ValueError as error:
-            wrong.append(f"{key}: {error}")
+        elif in_file and f"{PREFIX}{name.upper()}" in environ:
+            wrong.append(f"{key}: {PREFIX}{name.upper()} is set as well")
+        else:
+            try:
+                values[name] = _parsed(Path(text).read_text(encoding="utf-8").strip() if in_file else text, hints[name])
+            except (ValueError, OSError) as error:
+                wrong.append(f"{key}: {error}")
     settings = Settings(**{**values, **{name: value for name, value in given.items() if value is not None}})
     wrong += _refusals(settings, environ)
     if wrong:
@@ -154,6 +181,7 @@ def _refusals(settings: Settings, environ: Mapping[str, str]) -> list[str]:
         wrong.append(f"MINTAGE_CORS_ORIGINS: {error}")
     if settings.catalogue is not None and not settings.catalogue.is_file():
         wrong.append(f"MINTAGE_CATALOGUE: there is no file {settings.catalogue}")
+    wrong += _bad_addresses(settings)
     return wrong + (_production_refusals(settings) if settings.env == "production" else [])
 
 
@@ -172,14 +200,43 @@ def _out_of_range(settings: Settings) -> list[str]:
     return wrong
 
 
+def _bad_addresses(settings: Settings) -> list[str]:
+    wrong = []
+    for proxy in filter(None, (part.strip() for part in settings.trusted_proxies.split(","))):
+        try:
+            ip_network(proxy)
+        except ValueError as error:
+            wrong.append(f"MINTAGE_TRUSTED_PROXIES: {error}")
+    for name, schemes in (
+        ("redis_url", ("redis://", "rediss://", "unix://")),
+        ("smtp_url", ("smtp://", "smtps://")),
+        ("google_discovery_url", ("https://", "http://")),
+        ("google_redirect_uri", ("https://", "http://")),
+    ):
+        text = getattr(settings, name)
+        if text and not text.startswith(schemes):
+            wrong.append(f"MINTAGE_{name.upper()}: has to begin with {' or '.join(schemes)}")
+    if not parseaddr(settings.mail_from)[1].count("@") == 1 or "\n" in settings.mail_from:
+        wrong.append(f"MINTAGE_MAIL_FROM: {settings.mail_from!r} is no sender")
+    if settings.google_client_id:
+        wrong += [
+            f"MINTAGE_{name.upper()}: has to be set with MINTAGE_GOOGLE_CLIENT_ID"
+            for name in ("google_client_secret", "google_redirect_uri")
+            if not getattr(settings, name)
+        ]
+    return wrong
+
+
 def _production_refusals(settings: Settings) -> list[str]:
     wrong = [
         f"MINTAGE_{name.upper()}: has to be set in production"
-        for name in ("secret_key", "master_key", "public_url")
+        for name in ("secret_key", "master_key", "public_url", "smtp_url")
         if not getattr(settings, name)
     ]
     if settings.sandbox_gateway:
         wrong.append("MINTAGE_SANDBOX_GATEWAY: has to be off in production, it gives credits away")
+    if settings.mail_from == Settings().mail_from:
+        wrong.append("MINTAGE_MAIL_FROM: has to be set in production")
     if settings.password_min < 8:
         wrong.append("MINTAGE_PASSWORD_MIN: has to be at least 8 in production")
     return wrong
