@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check lint bench lock clean
+.PHONY: demo test check lint bench lock secrets clean
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -29,9 +29,22 @@ check: lint test  ## format, lint, types, import contracts, tests
 bench: $(READY)  ## the benchmarks: prints a table, writes bench.json
 	$(BIN)/python -m benchmarks
 
-lock:  ## resolve requirements.lock anew (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade -o requirements.lock
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade
+
+lock:  ## resolve requirements.lock anew, and of it what the containers run (needs uv)
+	$(COMPILE) --extra dev -o requirements.lock
+	$(COMPILE) --constraint requirements.lock -o requirements-run.lock
+
+# Containers of several users read the files, so the folder is what keeps others out.
+secrets:  ## the secrets of docker-compose.yml, each made once
+	@mkdir -p -m 700 secrets
+	@cd secrets && for name in secret_key master_key; do \
+		test -e $$name || head -c 32 /dev/urandom | base64 > $$name; done
+	@cd secrets && { test -e database_password || head -c 24 /dev/urandom | base64 | tr +/ -_ > database_password; }
+	@cd secrets && { test -e database_url || \
+		echo "postgresql://mintage:$$(cat database_password)@postgres:5432/mintage" > database_url; }
+	@cd secrets && touch smtp_url google_client_secret && chmod 644 *
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -147,6 +147,29 @@ def generate(story: Story) -> None:
     say(f"four pictures of one request cost {data['credits_consumed']}; {data['remaining_credits']} credits remain")
 
 
+def transform(story: Story) -> None:
+    step("On the v1 document, one of their pictures is painted over, and set in motion")
+    source = story.ask("GET", "/api/v1/works?pageSize=1")["data"]["list"][0]["result_url"]
+    wishes: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        (
+            "image-to-image",
+            "repainted.png",
+            {"prompt": "the same at night, in the snow", "parameters": {"strength": 0.6}},
+        ),
+        ("image-to-video", "film.mp4", {"prompt": "animate this image", "parameters": {"duration": 5}}),
+    )
+    for path, name, wish in wishes:
+        began = time.monotonic()
+        task = story.ask("POST", f"/api/v1/generate/{path}", {**wish, "source_image_url": source})["data"]
+        while task["status"] in {"pending", "processing"}:
+            time.sleep(0.2)
+            task = story.ask("GET", f"/api/v1/generate/tasks/{task['id']}")["data"]
+        if task["status"] != "completed":
+            raise SystemExit(f"{path} came to {task}")
+        saved = story.save(task["result_url"], name)
+        say(f"{saved}: {task['computing_power_used']} credits, {time.monotonic() - began:.1f} s")
+
+
 def refund(story: Story) -> None:
     step("One generation fails, and everything held for it comes back")
     before = story.balance()
@@ -197,10 +220,10 @@ def main() -> None:
     with server() as address, httpx.Client(base_url=address, timeout=90) as http:
         say(f"serving on {address} after {time.monotonic() - began:.1f} s; its log is {OUTPUT / 'server.log'}")
         story = Story(http)
-        for chapter in (register, buy, generate, refund, other_document, statement):
+        for chapter in (register, buy, generate, transform, refund, other_document, statement):
             chapter(story)
         audit()
-    say(f"\nDone in {time.monotonic() - began:.0f} s. The pictures are in {OUTPUT}/")
+    say(f"\nDone in {time.monotonic() - began:.0f} s. The pictures and the film are in {OUTPUT}/")
 
 
 if __name__ == "__main__":

@@ -12,29 +12,42 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from mintage.application.catalogue import Catalogue
+from mintage.application.characters import Characters
+from mintage.application.codes import CodeMail
+from mintage.application.credentials import Credentials
 from mintage.application.erasure import Erasure
 from mintage.application.generations import Generations
+from mintage.application.google import GoogleSignIn
 from mintage.application.ledger import Ledger
+from mintage.application.limits import PENDING_MAX, Limits
 from mintage.application.people import People
-from mintage.application.ports import Mailer
+from mintage.application.ports import Limiter, Mailer
+from mintage.application.profiles import Profiles
 from mintage.application.recharges import Recharges
 from mintage.application.services import Services, Terms
+from mintage.application.works import Works
 from mintage.domain.recorded import Recorded
+from mintage.infra.avatars import AvatarFolder
 from mintage.infra.codes import CodeBook
 from mintage.infra.database import Pool
 from mintage.infra.embedded_postgres import EmbeddedPostgres
 from mintage.infra.endings import TaskEndings
 from mintage.infra.follower import Follower
 from mintage.infra.gateways import SandboxGateway
+from mintage.infra.google import OpenIdClient
+from mintage.infra.handshakes import SealedHandshakes
 from mintage.infra.housekeeping import keep_tidy
 from mintage.infra.identifiers import new_id
 from mintage.infra.journal import JournalLimits, PostgresJournal
-from mintage.infra.mail import Outbox
+from mintage.infra.limits import MemoryLimits, NoLimits
+from mintage.infra.mail import Composer, Delivery, Outbox, SmtpServer
 from mintage.infra.migrate import migrate
 from mintage.infra.passwords import Argon2Hasher
 from mintage.infra.postgres_store import PostgresStore
-from mintage.infra.sessions import SessionVersions
+from mintage.infra.redis_limits import RedisLimits, redis_at
+from mintage.infra.sessions import Standings
 from mintage.infra.settings import Settings, secrets_of
+from mintage.infra.sources import Fetcher, Sources
 from mintage.infra.storage import MediaFolder
 from mintage.infra.tokens import JwtTokens
 from mintage.infra.vault import Vault
@@ -100,9 +113,9 @@ async def running(
     secrets, catalogue = secrets_of(settings), catalogue_of(settings)
     db = Pool(place.conninfo)
     await db.open()
-    endings, sessions = TaskEndings(db), SessionVersions(db, place.conninfo)
+    endings, sessions = TaskEndings(db), Standings(db, place.conninfo)
     media = MediaFolder(settings.data_dir / "media", base_url, secrets.signing, clock)
-    listeners: list[Callable[[Sequence[Recorded]], None]] = [endings.seen]
+    listeners: list[Callable[[Sequence[Recorded]], None]] = [endings.seen, sessions.seen]
 
     def seen(entries: Sequence[Recorded]) -> None:
         for listener in listeners:
@@ -118,8 +131,20 @@ async def running(
         ),
         seen=seen,
     )
-    generations = Generations(journal, catalogue, new_id)
-    duties: list[Duty] = [sessions.listen, lambda: keep_tidy(db, clock)]
+    limiter: Limiter = MemoryLimits(clock) if settings.rate_limit else NoLimits()
+    redis = redis_at(settings.redis_url) if settings.rate_limit and settings.redis_url else None
+    if redis is not None:
+        limiter = RedisLimits(redis, limiter, secrets.signing, clock)
+    limits = Limits(limiter)
+    hasher, codes, avatars = Argon2Hasher(), CodeBook(db, secrets.signing), AvatarFolder(media, new_id)
+    delivery = _delivery(settings, clock)
+    mailer = delivery if mailer is None else mailer
+    openid = _openid(settings, clock)
+    code_mail = CodeMail(codes, mailer, new_id, clock)
+    pending_max = PENDING_MAX if settings.rate_limit else None
+    generations = Generations(journal, catalogue, new_id, pending_max)
+    works, erasure = Works(journal, db, media), Erasure(journal, db, generations, media, avatars)
+    duties: list[Duty] = [sessions.listen, lambda: keep_tidy(db, clock, (works.finish, erasure.finish))]
     duties += [Follower(place.conninfo, place.vault, model).run for model in FOLLOWED]
     if place.embedded is not None:
         embedded = place.embedded
@@ -128,36 +153,66 @@ async def running(
     await journal.start()
     try:
         if worker:
-            crew = Worker(generations, db, media, clock=clock)
+            crew = Worker(generations, db, media, Sources(media, Fetcher()), clock=clock)
             listeners.append(crew.seen)
             duties.append(crew.run)
         tasks = [asyncio.create_task(_for_ever(duty)) for duty in duties]
+        people = People(
+            journal,
+            db,
+            catalogue.money,
+            hasher=hasher,
+            codes=codes,
+            code_mail=code_mail,
+            limits=limits,
+            new_id=new_id,
+        )
         yield Services(
-            people=People(
+            people=people,
+            google=None
+            if openid is None
+            else GoogleSignIn(
                 journal,
                 db,
-                catalogue.money,
-                hasher=Argon2Hasher(),
-                codes=CodeBook(db, secrets.signing),
-                mailer=Outbox(settings.data_dir / "outbox", new_id, clock) if mailer is None else mailer,
+                people,
+                google=openid,
+                handshakes=SealedHandshakes(db, secrets.signing, clock),
+                mailer=mailer,
+                limits=limits,
                 new_id=new_id,
+            ),
+            profiles=Profiles(journal, db, code_mail=code_mail, avatars=avatars, limits=limits),
+            credentials=Credentials(
+                journal,
+                db,
+                hasher=hasher,
+                codes=codes,
+                code_mail=code_mail,
+                mailer=mailer,
+                sessions=sessions,
+                limits=limits,
                 clock=clock,
             ),
-            erasure=Erasure(journal, db, generations, media),
+            erasure=erasure,
+            works=works,
+            characters=Characters(journal, new_id),
             ledger=Ledger(journal, new_id),
             recharges=Recharges(journal, SandboxGateway(), catalogue.money, new_id),
             generations=generations,
             catalogue=catalogue,
             db=db,
-            tokens=JwtTokens(secrets.signing, clock),
+            tokens=JwtTokens(secrets.signing, clock, new_id),
             sessions=sessions,
             files=media,
             endings=endings,
+            avatars=avatars,
+            limits=limits,
             terms=Terms(
                 cors_origins=settings.cors_origins,
                 generation_wait_s=settings.generation_wait_s,
                 password_min=settings.password_min,
                 gateways=GATEWAYS if settings.sandbox_gateway else (),
+                secure_cookies=settings.public_url.startswith("https://"),
             ),
             clock=clock,
             ready=journal.is_taking,
@@ -165,7 +220,29 @@ async def running(
     finally:
         await _end(tasks)
         await journal.drain()
+        await delivery.drain()
+        if openid is not None:
+            await openid.close()
+        if redis is not None:
+            await redis.aclose()
         await db.close()
+
+
+def _openid(settings: Settings, clock: Callable[[], datetime]) -> OpenIdClient | None:
+    if not settings.google_client_id:
+        return None
+    return OpenIdClient(
+        client_id=settings.google_client_id,
+        client_secret=settings.google_client_secret,
+        redirect_uri=settings.google_redirect_uri,
+        discovery_url=settings.google_discovery_url,
+        clock=clock,
+    )
+
+
+def _delivery(settings: Settings, clock: Callable[[], datetime]) -> Delivery:
+    carrier = SmtpServer(settings.smtp_url) if settings.smtp_url else Outbox(settings.data_dir / "outbox")
+    return Delivery(Composer(settings.mail_from, settings.product_name), carrier, new_id, clock)
 
 
 async def _for_ever(duty: Duty) -> None:

@@ -10,7 +10,7 @@ import httpx
 import psycopg
 import pytest
 
-from mintage.application.ports import Mail
+from mintage.application.ports import Mail, Notice
 from mintage.application.services import Services
 from mintage.bootstrap import Site, running
 from mintage.http.app import create_app
@@ -19,6 +19,8 @@ from mintage.infra.migrate import migrate
 from mintage.infra.settings import Settings
 from mintage.infra.store import Lost
 from mintage.infra.vault import Vault
+from tests.contract import Checked
+from tests.valkey import Valkey
 
 BASE_URL = "http://mintage.test"
 VAULT = Vault(b"the master key of all the tests.")
@@ -53,11 +55,32 @@ def conninfo(postgres: EmbeddedPostgres) -> Iterator[str]:
             connection.execute(f"drop database {name} with (force)")
 
 
-class Mailbox(list[Mail]):
-    """Implements ``application.ports.Mailer`` by keeping what is sent."""
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[Valkey]:
+    with Valkey() as server:
+        yield server
 
-    def send(self, mail: Mail) -> None:
-        self.append(mail)
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Valkey:
+    """One server for the session, empty for each test."""
+    with valkey_server.client() as client:
+        client.flushall()
+    return valkey_server
+
+
+class Mailbox(list[Mail]):
+    """Implements ``application.ports.Mailer`` by keeping what is sent: codes, and notices apart from them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notices: list[Notice] = []
+
+    def send(self, mail: Mail | Notice) -> None:
+        if isinstance(mail, Notice):
+            self.notices.append(mail)
+        else:
+            self.append(mail)
 
 
 @pytest.fixture
@@ -80,8 +103,9 @@ async def services(conninfo: str, settings: Settings, mailbox: Mailbox) -> Async
 
 @pytest.fixture
 async def client(services: Services) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=create_app(services, unavailable=(Lost,)), raise_app_exceptions=False)  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=transport, base_url=BASE_URL, timeout=60) as http:
+    """Every reply to it is held to what the OpenAPI documents promise."""
+    inner = httpx.ASGITransport(app=create_app(services, unavailable=(Lost,)), raise_app_exceptions=False)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=Checked(inner), base_url=BASE_URL, timeout=60) as http:
         yield http
 
 
@@ -102,3 +126,11 @@ async def until(condition: Callable[[], Awaitable[bool]], *, timeout_s: float = 
     async with asyncio.timeout(timeout_s):
         while not await condition():
             await asyncio.sleep(0.02)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How much was tried, by the tests that count it."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "tried":
+                terminalreporter.write_line(str(value))

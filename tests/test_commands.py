@@ -47,6 +47,9 @@ def test_a_server_told_to_stop_answers_who_waits_and_leaves_a_log_that_verifies(
         body = {"username": "test", "password": "123456"}
         token = http.post("/api/v1/auth/register", json=body).json()["data"]["token"]
         bearer = {"Authorization": f"Bearer {token}"}
+        granted = command("admin", "grant-role", "TEST", "finance", data_dir=tmp_path)
+        assert (granted.returncode, granted.stdout.partition(" ")[2]) == (0, "(test) has the role finance\n")
+        assert http.get("/api/v1/auth/me", headers=bearer).json()["data"]["role"] == "finance"
         replies: list[httpx.Response] = []
 
         def generate() -> None:
@@ -72,6 +75,13 @@ def test_a_server_told_to_stop_answers_who_waits_and_leaves_a_log_that_verifies(
     assert "held 10" in audited.stdout
     assert command("migrate", data_dir=tmp_path).stdout == "nothing to apply\n"
     assert command("rebuild", "tasks", data_dir=tmp_path).returncode == 0
+
+
+def test_a_role_is_given_to_whoever_is_named(tmp_path: Path) -> None:
+    assert command("migrate", data_dir=tmp_path).returncode == 0
+    nobody = command("admin", "grant-role", "nobody", "admin", data_dir=tmp_path)
+    assert (nobody.returncode, nobody.stderr) == (1, "mintage: nobody is registered as nobody\n")
+    assert command("admin", "grant-role", "nobody", "root", data_dir=tmp_path).returncode == 2
 
 
 def test_what_cannot_run_says_why_and_exits_2(tmp_path: Path) -> None:

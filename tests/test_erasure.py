@@ -8,6 +8,7 @@ import pytest
 from mintage.application.generations import Ask
 from mintage.application.once import Repeatable
 from mintage.application.people import Newcomer
+from mintage.application.ports import GONE
 from mintage.application.services import Services
 from mintage.domain.registration.decider import PersonUnknown
 from mintage.infra.audit import verify
@@ -75,7 +76,7 @@ async def test_two_erased_people_leave_their_ledger_and_nothing_of_themselves(
         task = await task_of(services.db, user_id, task_id)
         assert task is not None
         assert (task.prompt, task.charged) == ("", 10)
-        assert await services.sessions.look_up(user_id) == -1
+        assert await services.sessions.look_up(user_id) is GONE
         with pytest.raises(PersonUnknown):
             await services.erasure.erase(user_id, actor="operator")
 

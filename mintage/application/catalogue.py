@@ -1,5 +1,6 @@
 """What is for sale: the models, what each accepts, what each costs, and what a yuan buys."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -11,11 +12,11 @@ from mintage.domain.generation.events import Parameter, TaskType
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one parameter of a model may be; without a default it may be absent."""
+    """What one parameter of a model may be; without a default it may be absent. A ``number`` may have decimals."""
 
-    type: Literal["integer", "string"]
-    min: int | None = None
-    max: int | None = None
+    type: Literal["integer", "number", "string"]
+    min: int | float | None = None
+    max: int | float | None = None
     choices: tuple[str, ...] = ()
     default: Parameter | None = None
 
@@ -82,15 +83,16 @@ class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _breach(value: Any, limits: Limits) -> Reason | None:
-    if limits.type == "integer":
-        if type(value) is not int:
+    match limits.type:
+        case "integer" if type(value) is not int:
             return Reason("type", expected="integer")
-        low, high = limits.min, limits.max
-        if (low is not None and value < low) or (high is not None and value > high):
-            return Reason("between", low=low, high=high)
-        return None
-    if type(value) is not str:
-        return Reason("type", expected="string")
-    if limits.choices and value not in limits.choices:
-        return Reason("one_of", choices=limits.choices)
+        case "number" if type(value) is not int and not (type(value) is float and math.isfinite(value)):
+            return Reason("type", expected="number")
+        case "string" if type(value) is not str:
+            return Reason("type", expected="string")
+        case "string":
+            return Reason("one_of", choices=limits.choices) if limits.choices and value not in limits.choices else None
+    low, high = limits.min, limits.max
+    if (low is not None and value < low) or (high is not None and value > high):
+        return Reason("between", low=low, high=high)
     return None

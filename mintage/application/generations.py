@@ -1,15 +1,19 @@
 """Generation: credits are held when a task is accepted, and its end settles them in the same transaction."""
 
+import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from mintage.application.catalogue import Catalogue
+from mintage.application.limits import PENDING_MAX, PENDING_RETRY_S
 from mintage.application.once import Repeatable, Reply, finish, once
+from mintage.application.refusals import RateLimited
 from mintage.application.transaction import Journal, Transaction
 from mintage.domain.credits.decider import CREDITS, CaptureHold, HoldCredits, ReleaseHold
 from mintage.domain.credits.events import Release
+from mintage.domain.fields import InvalidFields, Reason
 from mintage.domain.generation.decider import (
     GENERATION,
     CancelGeneration,
@@ -27,9 +31,14 @@ from mintage.domain.work.events import WorkType
 
 CANCELLED_MESSAGE = "任务已取消"
 
+_PICTURE: Final = re.compile(r"../(?P<work_id>[0-9a-f-]{36})(-thumbnail)?\.(png|jpg|webp)")
+
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody wants made; ``parameters`` as sent, to be checked against the model's limits."""
+    """What somebody wants made; ``parameters`` as sent, to be checked against the model's limits.
+
+    ``source_file`` is the storage key of the source image, if its url is one of ours.
+    """
 
     document: Document
     task_type: TaskType
@@ -39,6 +48,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     model_name: str | None = None
     negative_prompt: str | None = None
     source_image_url: str | None = None
+    source_file: str | None = None
     style: str | None = None
     transparent: bool = False
 
@@ -65,10 +75,17 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Generations:
-    def __init__(self, journal: Journal, catalogue: Catalogue, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        catalogue: Catalogue,
+        new_id: Callable[[], str],
+        pending_max: int | None = PENDING_MAX,
+    ) -> None:
         self._journal = journal
         self._catalogue = catalogue
         self._new_id = new_id
+        self._pending_max = pending_max
 
     async def request(
         self,
@@ -80,18 +97,25 @@ class Generations:
         """Accept a task: hold its price and queue it, together or not at all.
 
         A repeat brings the receipt of the first time, which names the task and has the final reply if there is one.
-        Raises ``UnknownModel``, ``InvalidFields``, ``InsufficientCredits``, ``KeyReused``.
+        Raises ``UnknownModel``, ``InvalidFields``, ``InsufficientCredits``, ``KeyReused``, ``RateLimited``.
         """
+        if not ask.prompt.strip():
+            raise InvalidFields({"prompt": Reason("required")})
         model = self._catalogue.model(ask.task_type, ask.model_provider, ask.model_name)
         parameters = model.checked(ask.parameters)
         count = parameters.get("count", 1)
         assert isinstance(count, int)
-        kind: WorkType = "video" if ask.task_type.endswith("video") else "image"
+        kind = work_type_of(ask.task_type)
         task_id, works = self._new_id(), tuple(self._new_id() for _ in range(count))
 
         def work(transaction: Transaction) -> Accepted:
             if transaction.state(REGISTRATION, user_id).erased:
                 raise PersonUnknown
+            under_way = len(transaction.state(CREDITS, user_id).holds)
+            if self._pending_max is not None and under_way >= self._pending_max:
+                raise RateLimited(PENDING_RETRY_S)
+            if ask.source_file is not None and not _may_use(transaction, user_id, ask.source_file):
+                raise InvalidFields({"source_image_url": Reason("unknown")})
             hold = HoldCredits(
                 hold_id=task_id, amount=model.price, description=_description(kind, count), now=transaction.now
             )
@@ -114,6 +138,7 @@ class Generations:
                     parameters=parameters,
                     style=ask.style,
                     transparent=ask.transparent,
+                    source_file=ask.source_file,
                     price=model.price,
                     works=works,
                 ),
@@ -206,6 +231,20 @@ class Generations:
 
     def _release(self, transaction: Transaction, task: Task, task_id: str, reason: Release) -> None:
         transaction.execute(CREDITS, task.user_id, ReleaseHold(hold_id=task_id, reason=reason))
+
+
+def _may_use(transaction: Transaction, user_id: str, file: str) -> bool:
+    """Whether a stored file is a picture that this person may see: somebody's avatar, their own work, a public one."""
+    if file.startswith("avatars/"):
+        return True
+    picture = _PICTURE.fullmatch(file)
+    work = transaction.state(WORK, picture["work_id"]) if picture else WORK.initial
+    return work.status == "completed" and (work.is_public or work.user_id == user_id)
+
+
+def work_type_of(task: TaskType) -> WorkType:
+    """What such a task makes."""
+    return "video" if task.endswith("video") else "image"
 
 
 def split(total: int, parts: int) -> list[int]:

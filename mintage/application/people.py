@@ -1,17 +1,18 @@
-"""Signing up, signing in, and proving an address."""
+"""Signing up and signing in."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
 
 from mintage.application.catalogue import Money
-from mintage.application.ports import Codes, Mail, Mailer, PasswordHasher
-from mintage.application.records import CodeIssued, PasswordSet, Purpose
+from mintage.application.codes import CodeMail
+from mintage.application.limits import Limits
+from mintage.application.ports import Codes, PasswordHasher
+from mintage.application.records import PasswordSet
+from mintage.application.refusals import EmailNotVerified, InvalidCredentials
 from mintage.application.transaction import Journal, Transaction
 from mintage.domain.credits.decider import CREDITS, GrantCredits
-from mintage.domain.decider import Refusal
 from mintage.domain.fields import InvalidFields, Reason
 from mintage.domain.registration.decider import (
     REGISTRATION,
@@ -21,10 +22,9 @@ from mintage.domain.registration.decider import (
     ReferralCodeTaken,
     Register,
     UsernameTaken,
-    VerifyEmail,
 )
 from mintage.domain.registration.events import Document
-from mintage.domain.registration.names import email_of, phone_of
+from mintage.domain.registration.names import email_of, name_key, phone_of
 from mintage.projections.people import (
     Person,
     password_hash,
@@ -35,40 +35,27 @@ from mintage.projections.people import (
 )
 from mintage.projections.sql import Database
 
-CODE_S: Final = 600
-"""How long a mailed code is good, in seconds (document-server 2.1)."""
-
 PASSWORD_MAX: Final = 128
 """The longest password that may be set, in characters."""
 
 _DRAWS_MAX: Final = 5
 
 
-class InvalidCredentials(Refusal):
-    """No such account, or not its password; nobody is told which."""
-
-
-class EmailNotVerified(Refusal):
-    """The password is right, but the address was never proved."""
-
-    def __init__(self, email: str) -> None:
-        super().__init__("the e-mail address is not verified")
-        self.email = email
-
-
-class InvalidCode(Refusal):
-    """The code is wrong, used, too old, or was guessed at too often."""
-
-
 class Newcomer(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything already in its canonical form (``domain.registration.names``)."""
+    """Everything already in its canonical form (``domain.registration.names``).
+
+    Who comes by Google has no password; ``email_verified`` is then what Google says.
+    """
 
     document: Document
     username: str
-    password: str
+    password: str | None
     email: str | None = None
     phone: str | None = None
     name: str | None = None
+    avatar: str | None = None
+    google_id: str | None = None
+    email_verified: bool = False
     referral_code: str | None = None
     language: Literal["zh", "en"] = "zh"
 
@@ -82,27 +69,28 @@ class People:
         *,
         hasher: PasswordHasher,
         codes: Codes,
-        mailer: Mailer,
+        code_mail: CodeMail,
+        limits: Limits,
         new_id: Callable[[], str],
-        clock: Callable[[], datetime],
     ) -> None:
         self._journal = journal
         self._db = db
         self._money = money
         self._hasher = hasher
         self._codes = codes
-        self._mailer = mailer
+        self._code_mail = code_mail
+        self._limits = limits
         self._new_id = new_id
-        self._clock = clock
 
     async def register(self, newcomer: Newcomer) -> Person:
         """Sign somebody up: account, bonus, and a mailed code if they gave an address, all at once.
 
-        Raises ``UsernameTaken``, ``EmailTaken``, ``PhoneTaken``, and ``InvalidFields`` for an unknown referral code.
+        Raises ``UsernameTaken``, ``EmailTaken``, ``PhoneTaken``, ``GoogleTaken``, and ``InvalidFields`` for an unknown
+        referral code.
         """
         referrer = await self._referrer(newcomer.referral_code)
         await self._refuse_taken(newcomer)
-        hashed = await self._hasher.hash(newcomer.password)
+        hashed = None if newcomer.password is None else await self._hasher.hash(newcomer.password)
         user_id = self._new_id()
         for draw in range(1, _DRAWS_MAX + 1):
             try:
@@ -116,61 +104,35 @@ class People:
                     raise
         return await self.known(user_id)
 
-    async def sign_in(self, login: str, password: str) -> Person:
-        """Whoever has this username, address or phone, if it is their password. Raises ``InvalidCredentials``."""
-        return await self._authenticated(
-            await person_by_login(self._db, login, email_of(login), phone_of(login)), password
-        )
+    async def sign_in(self, login: str, password: str, *, address: str) -> Person:
+        """Whoever has this username, e-mail or phone, if it is their password.
 
-    async def sign_in_by_email(self, email: str, password: str) -> Person:
-        """The same for who must have proved their address. Raises ``EmailNotVerified`` besides."""
-        found = await self._authenticated(await person_by_email(self._db, email), password)
+        ``address`` is where the request comes from. Raises ``InvalidCredentials``, ``RateLimited``.
+        """
+        found = await person_by_login(self._db, login, email_of(login), phone_of(login))
+        return await self._authenticated(found, login, password, address)
+
+    async def sign_in_by_email(self, email: str, password: str, *, address: str) -> Person:
+        """The same for who must have proved their e-mail. Raises ``EmailNotVerified`` besides."""
+        found = await self._authenticated(await person_by_email(self._db, email), email, password, address)
         if not found.email_verified:
             raise EmailNotVerified(email)
         return found
 
-    async def send_code(self, email: str, purpose: Purpose, *, language: Literal["zh", "en"], name: str | None) -> None:
-        """Mail a code, if the address is somebody's; who asks cannot tell."""
-        found = await person_by_email(self._db, email)
-        known = name or (found.name if found else None)
-        mail, record = self._code(email, purpose, language, known, self._clock())
-
-        def work(transaction: Transaction) -> None:
-            transaction.record(record)
-            if found is not None:
-                transaction.after.append(lambda: self._mailer.send(mail))
-
-        await self._journal.transact(work, actor="system")
-
-    async def verify_email(self, email: str, code: str) -> Person:
-        """Take a mailed code as proof of the address. Raises ``InvalidCode``."""
-        if not await self._codes.redeem("verification", email, code, self._clock()):
-            raise InvalidCode
-        found = await person_by_email(self._db, email)
-        if found is None:
-            raise InvalidCode
-        await self._journal.transact(
-            lambda transaction: transaction.execute(REGISTRATION, found.user_id, VerifyEmail()), actor=found.user_id
-        )
-        return await self.known(found.user_id)
-
     async def known(self, user_id: str) -> Person:
         """Raises ``PersonUnknown`` for who is not there, or is erased."""
-        found = await person(self._db, user_id)
-        if found is None:
-            raise PersonUnknown
-        return found
+        return await known(self._db, user_id)
 
     def _registration(
-        self, newcomer: Newcomer, user_id: str, hashed: str, referrer: Person | None
+        self, newcomer: Newcomer, user_id: str, hashed: str | None, referrer: Person | None
     ) -> Callable[[Transaction], None]:
         bonus = self._money.signup_bonus
         transaction_id, referral_code = self._new_id(), self._codes.referral_code()
-        mailing = (
-            self._code(newcomer.email, "verification", newcomer.language, newcomer.name, self._clock())
-            if newcomer.email is not None
-            else None
-        )
+        mailing = None
+        if newcomer.email is not None and not newcomer.email_verified:
+            mailing = self._code_mail.drawn(
+                newcomer.email, "verification", language=newcomer.language, name=newcomer.name
+            )
 
         def work(transaction: Transaction) -> None:
             transaction.begin(
@@ -186,6 +148,9 @@ class People:
                     phone=newcomer.phone,
                     name=newcomer.name,
                     referred_by=referrer.user_id if referrer else None,
+                    avatar=newcomer.avatar,
+                    google_id=newcomer.google_id,
+                    email_verified=newcomer.email_verified,
                 ),
             )
             if bonus:
@@ -196,27 +161,12 @@ class People:
                     description=f"注册赠送{bonus}积分",
                 )
                 transaction.begin(CREDITS, user_id, grant)
-            transaction.record(PasswordSet(user_id, hashed))
+            if hashed is not None:
+                transaction.record(PasswordSet(user_id, hashed))
             if mailing is not None:
-                mail, record = mailing
-                transaction.record(record)
-                transaction.after.append(lambda: self._mailer.send(mail))
+                mailing(transaction)
 
         return work
-
-    def _code(
-        self, email: str, purpose: Purpose, language: Literal["zh", "en"], name: str | None, now: datetime
-    ) -> tuple[Mail, CodeIssued]:
-        code = self._codes.verification_code()
-        record = CodeIssued(
-            self._new_id(),
-            email,
-            purpose,
-            self._codes.digest(purpose, email, code),
-            now,
-            now + timedelta(seconds=CODE_S),
-        )
-        return Mail(email, purpose, code, name, language, CODE_S), record
 
     async def _referrer(self, code: str | None) -> Person | None:
         if code is None:
@@ -235,10 +185,25 @@ class People:
         if newcomer.phone and await person_by_login(self._db, "", None, newcomer.phone):
             raise PhoneTaken
 
-    async def _authenticated(self, found: Person | None, password: str) -> Person:
-        hashed = await password_hash(self._db, found.user_id) if found else None
-        # One character too many is as wrong as a million, which hashers do not take.
-        right = await self._hasher.verify(password[: PASSWORD_MAX + 1], hashed)
-        if found is None or not right:
-            raise InvalidCredentials
-        return found
+    async def _authenticated(self, found: Person | None, login: str, password: str, address: str) -> Person:
+        # A login that is nobody's counts as its own, so that it is limited like any other.
+        async with self._limits.sign_in(found.user_id if found else name_key(login), address):
+            right = await is_password(self._db, self._hasher, found.user_id if found else None, password)
+            if found is None or not right:
+                raise InvalidCredentials
+            return found
+
+
+async def known(db: Database, user_id: str) -> Person:
+    """Raises ``PersonUnknown`` for who is not there, or is erased."""
+    found = await person(db, user_id)
+    if found is None:
+        raise PersonUnknown
+    return found
+
+
+async def is_password(db: Database, hasher: PasswordHasher, user_id: str | None, password: str) -> bool:
+    """Whether it is the person's password; takes as long for who is nobody, or has none."""
+    hashed = await password_hash(db, user_id) if user_id else None
+    # One character too many is as wrong as a million, which hashers do not take.
+    return await hasher.verify(password[: PASSWORD_MAX + 1], hashed)

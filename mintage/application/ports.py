@@ -1,11 +1,16 @@
 """What the use cases and the documents need from outside, in their own words."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
 from mintage.application.records import Purpose
+from mintage.projections.people import Standing
+
+GONE: Final = Standing(-1, "user")
+"""The standing of who has no account any more."""
 
 
 class PasswordHasher(Protocol):
@@ -54,9 +59,67 @@ class Mail(msgspec.Struct, frozen=True):
     expires_s: int
 
 
+class Notice(msgspec.Struct, frozen=True):
+    """Word to a person that something about their account changed, in case it was not they who did it."""
+
+    to: str
+    kind: Literal["password_changed", "google_linked"]
+    name: str | None
+    language: Literal["zh", "en"]
+
+
 class Mailer(Protocol):
-    def send(self, mail: Mail) -> None:
+    def send(self, mail: Mail | Notice) -> None:
         """Hand a mail over for delivery; returns at once, and a failure to deliver is the mailer's to log."""
+        ...
+
+
+class Handshake(msgspec.Struct, frozen=True):
+    """A sign-in with Google that was begun: ``state`` goes through Google and back, ``binding`` stays in the browser.
+
+    ``nonce`` has to be in what Google signs; ``verifier`` proves (PKCE) that we are who asked.
+    """
+
+    state: str
+    binding: str
+    nonce: str
+    verifier: str
+
+
+class Handshakes(Protocol):
+    def begin(self) -> Handshake:
+        """One that nobody may guess."""
+        ...
+
+    async def redeem(self, state: str, binding: str | None) -> Handshake | None:
+        """What was begun with this state and binding, and uses it up; None if there is nothing, or no more."""
+        ...
+
+
+class GoogleIdentity(msgspec.Struct, frozen=True):
+    """Who signed in at Google. ``sub`` is theirs for ever; all else is what Google says of them today.
+
+    ``email`` is in canonical form, None if there is none. Google is ``authoritative`` for the mailboxes it runs itself;
+    others it has only verified at some time, or not.
+    """
+
+    sub: str
+    email: str | None
+    email_verified: bool
+    authoritative: bool
+    name: str | None
+    picture: str | None
+
+
+class Google(Protocol):
+    """Both raise ``Unavailable`` if Google cannot be reached."""
+
+    async def authorization_url(self, handshake: Handshake) -> str:
+        """Where the person goes to sign in."""
+        ...
+
+    async def identity(self, code: str, handshake: Handshake) -> GoogleIdentity:
+        """Who came back with this code. Raises ``InvalidCredentials`` if Google says no or cannot be believed."""
         ...
 
 
@@ -82,6 +145,8 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     iat: int
     sv: int
     """The person's session version when it was issued; a newer one has ended it."""
+    jti: str
+    """The token's own id, by which it can be ended alone."""
 
 
 class Tokens(Protocol):
@@ -97,32 +162,78 @@ class Tokens(Protocol):
 class Sessions(Protocol):
     """Who is there and which of their tokens still count. Both are cheap for somebody seen a moment ago."""
 
-    def cached(self, user_id: str) -> int | None:
-        """The person's session version if it is at hand, -1 if the account is gone, None if it must be looked up."""
+    def cached(self, user_id: str) -> Standing | None:
+        """Where the person stands, if that is at hand; ``GONE`` if there is no such account."""
         ...
 
-    async def look_up(self, user_id: str) -> int:
-        """The person's session version, -1 if there is no such account."""
+    async def look_up(self, user_id: str) -> Standing:
+        """Where the person stands; ``GONE`` if there is no such account."""
         ...
+
+    def forget(self, user_id: str) -> None:
+        """Ask again: something about the person changed."""
+        ...
+
+
+class StoredFile(msgspec.Struct, frozen=True):
+    """``size`` is in bytes; ``version`` changes with the content."""
+
+    size: int
+    version: str
 
 
 class Files(Protocol):
-    """The files of works, under the keys that their events name, behind urls that expire."""
+    """What is stored as a file, under keys: works, which are private unless published, and avatars, which never are."""
 
-    def url(self, key: str) -> str:
-        """An absolute url that works for 24 hours without a token."""
+    def url(self, key: str, *, public: bool = False) -> str:
+        """An absolute url that works for 24 hours without a token, or for as long as the file is ``public``."""
+        ...
+
+    def key_of_url(self, url: str) -> str | None:
+        """What file a url of ours is the url of, whoever may open it and whether or not it has expired."""
         ...
 
     def genuine(self, key: str, expires: str, signature: str) -> bool:
         """Whether these are the key, expiry and signature of a url of ours that has not expired."""
         ...
 
-    async def read(self, key: str) -> bytes | None:
-        """The file, None if it was removed."""
+    async def stat(self, key: str) -> StoredFile | None:
+        """How large the file is, None if it was removed."""
+        ...
+
+    async def read(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
+        """The file, or ``length`` bytes of it from ``start`` on; None if it was removed."""
+        ...
+
+    async def remove(self, key: str) -> None:
+        """Remove a file for good, if it is there."""
         ...
 
     async def remove_all_of(self, work_id: str) -> None:
         """Remove every file that is stored for a work, for good."""
+        ...
+
+
+class Avatars(Protocol):
+    """The pictures that people upload of themselves, stored as files that need no signature."""
+
+    async def store(self, user_id: str, content: bytes) -> str:
+        """Keep a picture as a square without anything but its pixels; returns its storage key, ``avatars/…``.
+
+        Raises ``InvalidFields`` unless it is a PNG, JPEG or WebP.
+        """
+        ...
+
+    def own(self, user_id: str, url: str) -> str:
+        """The storage key for a url of the person's own upload, so that it outlives our address; else the url."""
+        ...
+
+    async def remove(self, avatar: str | None) -> None:
+        """Remove an upload that was replaced, for good; a url of elsewhere is nothing to remove."""
+        ...
+
+    async def remove_all_of(self, user_id: str) -> None:
+        """Remove everything the person ever uploaded, for good."""
         ...
 
 
@@ -135,4 +246,38 @@ class Endings(Protocol):
 
     def release(self) -> None:
         """Let go of whoever waits, now and from now on: the server is stopping."""
+        ...
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """How often something may be done: ``most`` times from the first time on, until ``window_s`` are over.
+
+    ``fail_closed``: where what is counted together cannot be read, it is not done at all.
+    """
+
+    name: str
+    most: int
+    window_s: int
+    fail_closed: bool = False
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """A rule as it applies to somebody; what it counts under ``key`` is kept where nobody can read the key."""
+
+    rule: Rule
+    key: str
+
+
+class Limiter(Protocol):
+    """Counts how often things are done, in this process or together with others."""
+
+    async def take(self, budgets: Sequence[Budget]) -> None:
+        """Count one in every budget or, if any is used up, in none.
+
+        Raises ``RateLimited``, and ``Unavailable`` if a rule fails closed and has to.
+        """
+        ...
+
+    async def give_back(self, budgets: Sequence[Budget]) -> None:
+        """Undo a ``take`` that is not to count; it may be forgotten, but raises nothing."""
         ...

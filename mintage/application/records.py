@@ -9,10 +9,18 @@ Purpose: TypeAlias = Literal["verification", "password_reset"]
 
 
 class PasswordSet(msgspec.Struct, frozen=True):
-    """``password_hash`` is a whole argon2id string with its parameters and salt."""
+    """``password_hash`` is a whole argon2id string with its parameters and salt, None for who has no password."""
 
     user_id: str
-    password_hash: str
+    password_hash: str | None
+
+
+class TokenEnded(msgspec.Struct, frozen=True):
+    """One token was signed out before its time."""
+
+    token_id: str
+    user_id: str
+    ended_at: datetime
 
 
 class CodeIssued(msgspec.Struct, frozen=True):
@@ -42,4 +50,4 @@ class Receipt(msgspec.Struct, frozen=True):
     task_id: str | None = None
 
 
-Record: TypeAlias = PasswordSet | CodeIssued | Receipt
+Record: TypeAlias = PasswordSet | TokenEnded | CodeIssued | Receipt

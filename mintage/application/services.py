@@ -6,12 +6,18 @@ from datetime import datetime
 import msgspec
 
 from mintage.application.catalogue import Catalogue
+from mintage.application.characters import Characters
+from mintage.application.credentials import Credentials
 from mintage.application.erasure import Erasure
 from mintage.application.generations import Generations
+from mintage.application.google import GoogleSignIn
 from mintage.application.ledger import Ledger
+from mintage.application.limits import Limits
 from mintage.application.people import People
-from mintage.application.ports import Endings, Files, Sessions, Tokens
+from mintage.application.ports import Avatars, Endings, Files, Sessions, Tokens
+from mintage.application.profiles import Profiles
 from mintage.application.recharges import Recharges
+from mintage.application.works import Works
 from mintage.projections.sql import Database
 
 
@@ -19,7 +25,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What the operator decides about the surface.
 
     ``cors_origins`` is a regular expression; ``generation_wait_s`` is how long images/generate waits before it answers
-    202; ``body_max`` is in bytes; ``gateways`` are the payment methods on offer.
+    202; ``body_max`` is in bytes; ``gateways`` are the payment methods on offer; ``secure_cookies`` are for who is
+    reached by https alone.
     """
 
     cors_origins: str = r"https?://(localhost|127\.0\.0\.1)(:\d+)?"
@@ -27,11 +34,18 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     body_max: int = 1_048_576
     password_min: int = 6
     gateways: tuple[str, ...] = ("wechat", "alipay", "stripe")
+    secure_cookies: bool = False
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     people: People
+    profiles: Profiles
+    credentials: Credentials
+    google: GoogleSignIn | None
+    """None if no Google client is configured."""
     erasure: Erasure
+    works: Works
+    characters: Characters
     ledger: Ledger
     recharges: Recharges
     generations: Generations
@@ -40,7 +54,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Tokens
     sessions: Sessions
     files: Files
+    avatars: Avatars
     endings: Endings
+    limits: Limits
     terms: Terms
     clock: Callable[[], datetime]
     ready: Callable[[], bool]

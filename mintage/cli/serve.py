@@ -7,8 +7,10 @@ import gc
 import logging
 import signal
 import socket
+from ipaddress import ip_network
+from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 import uvloop
@@ -18,6 +20,9 @@ from mintage.bootstrap import running, site
 from mintage.http.app import create_app
 from mintage.infra.settings import Settings
 from mintage.infra.store import Lost
+from mintage.projections.sql import Database
+
+HEARTBEAT_S: Final = 5.0
 
 _log = logging.getLogger("mintage")
 
@@ -31,6 +36,7 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "work", parents=[common], help="a worker and the followers without the API, beside any number of others"
     )
+    parser.add_argument("--heartbeat", type=Path, help="a file to touch every 5 s for as long as the database answers")
     parser.set_defaults(run=work)
 
 
@@ -43,7 +49,8 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
 
         async def run() -> None:
             async with running(settings, place, base_url=lambda: address, worker=not options.no_worker) as services:
-                server = _Server(server_config(create_app(services, unavailable=(Lost,))), services.endings)
+                config = server_config(create_app(services, unavailable=(Lost,)), settings.trusted_proxies)
+                server = _Server(config, services.endings)
                 # uvicorn hands a signal on when it is done with it; without these that would kill us before the drain.
                 for number in (signal.SIGINT, signal.SIGTERM):
                     signal.signal(number, server.handle_exit)
@@ -78,8 +85,9 @@ def collect_seldom() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def server_config(app: Any) -> uvicorn.Config:
-    """How the app is served, here and in the benchmarks."""
+def server_config(app: Any, trusted_proxies: str = "") -> uvicorn.Config:
+    """How the app is served, here and in the benchmarks; ``trusted_proxies`` are as in the settings."""
+    proxies = _proxies(trusted_proxies)
     return uvicorn.Config(
         app,
         http="httptools",
@@ -89,10 +97,20 @@ def server_config(app: Any) -> uvicorn.Config:
         log_config=None,
         timeout_graceful_shutdown=10,
         server_header=False,
+        # By itself uvicorn believes whoever connects from loopback.
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
     )
 
 
-def work(settings: Settings, _: argparse.Namespace) -> int:
+def _proxies(trusted: str) -> list[str]:
+    """For uvicorn: also as the IPv6 networks in which a listener on ``::`` sees IPv4 peers."""
+    networks = [ip_network(part.strip()) for part in trusted.split(",") if part.strip()]
+    mapped = [f"::ffff:{one.network_address}/{96 + one.prefixlen}" for one in networks if one.version == 4]
+    return [*map(str, networks), *mapped]
+
+
+def work(settings: Settings, options: argparse.Namespace) -> int:
     _log_to_stderr(settings)
     with site(settings) as place:
 
@@ -100,13 +118,28 @@ def work(settings: Settings, _: argparse.Namespace) -> int:
             stop = asyncio.Event()
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            async with running(settings, place, base_url=lambda: settings.public_url):
+            async with running(settings, place, base_url=lambda: settings.public_url) as services:
                 _log.info("working on the tasks of %s", settings.data_dir)
-                await stop.wait()
+                while not stop.is_set():
+                    if options.heartbeat is not None:
+                        await _beat(options.heartbeat, services.db)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(HEARTBEAT_S):
+                            await stop.wait()
             _log.info("drained and stopped")
 
         uvloop.run(run())
     return 0
+
+
+async def _beat(heartbeat: Path, db: Database) -> None:
+    """Show whoever watches a process without a port that it runs and reaches the database."""
+    try:
+        await db.fetch_one(dict, "select 1 as reached")
+    except Lost as error:
+        _log.warning("no heartbeat, the database is out of reach: %s", error)
+    else:
+        await asyncio.to_thread(heartbeat.touch)
 
 
 def _listener(settings: Settings) -> "contextlib.closing[socket.socket]":
@@ -124,4 +157,5 @@ def _listener(settings: Settings) -> "contextlib.closing[socket.socket]":
 
 def _log_to_stderr(settings: Settings) -> None:
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    for chatty in ("uvicorn", "httpx"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -2,6 +2,8 @@
 
 from typing import Any, Final, TypeAlias, get_args
 
+from mintage.domain.character.decider import CHARACTER
+from mintage.domain.character.events import CharacterCreated, CharacterEvent
 from mintage.domain.credits.decider import CREDITS
 from mintage.domain.credits.events import CreditEvent
 from mintage.domain.decider import Decider, Event
@@ -14,12 +16,12 @@ from mintage.domain.registration.events import PersonRegistered, RegistrationEve
 from mintage.domain.work.decider import WORK
 from mintage.domain.work.events import WorkCreated, WorkEvent
 
-AnyEvent: TypeAlias = CreditEvent | RegistrationEvent | GenerationEvent | WorkEvent | RechargeEvent
+AnyEvent: TypeAlias = CreditEvent | RegistrationEvent | GenerationEvent | WorkEvent | RechargeEvent | CharacterEvent
 
 EVENT_TYPES: Final[tuple[type[Event], ...]] = get_args(AnyEvent)
 TAGS: Final[dict[type[Event], str]] = {kind: str(kind.__struct_config__.tag) for kind in EVENT_TYPES}
 DECIDERS: Final[dict[str, Decider[Any, Any, Any]]] = {
-    decider.category: decider for decider in (CREDITS, REGISTRATION, GENERATION, WORK, RECHARGE)
+    decider.category: decider for decider in (CREDITS, REGISTRATION, GENERATION, WORK, RECHARGE, CHARACTER)
 }
 
 
@@ -37,4 +39,6 @@ def numbered(event: Event) -> tuple[str, int] | None:
             return "task", number
         case WorkCreated(number=number):
             return "work", number
+        case CharacterCreated(number=number):
+            return "character", number
     return None

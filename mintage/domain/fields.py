@@ -16,6 +16,7 @@ Rule: TypeAlias = Literal[
     "unknown",
     "taken",
     "mismatch",
+    "wrong",
     "control_characters",
 ]
 

@@ -11,9 +11,11 @@ from mintage.application.services import Services
 from mintage.http import api_v1, server_api
 from mintage.http.api_v1 import envelope as v1_envelope
 from mintage.http.calls import Call
+from mintage.http.docs import docs
 from mintage.http.failures import Problem, problem_of
 from mintage.http.files import FileController
 from mintage.http.health import HealthController
+from mintage.http.openapi import openapi
 from mintage.http.server_api import envelope as server_envelope
 
 ALLOWED_HEADERS: Final = ["authorization", "content-type", "idempotency-key", "accept-language"]
@@ -37,8 +39,10 @@ def create_app(
         assert isinstance(request, Call)
         return _dialect(request.scope["path"])(problem_of(error, request.language, unavailable))
 
+    v1, server = api_v1.router(), server_api.router()
+    documents = {"v1": openapi(v1, api_v1.DIALECT), "server": openapi(server, server_api.DIALECT)}
     return Litestar(
-        [api_v1.router(), server_api.router(), HealthController, FileController, *extra_handlers],
+        [v1, server, docs(documents), HealthController, FileController, *extra_handlers],
         request_class=Served,
         exception_handlers={Exception: fail},
         request_max_body_size=services.terms.body_max,
@@ -62,4 +66,6 @@ def _cors(origins: str) -> CORSConfig:
         allow_origin_regex=origins,
         allow_headers=ALLOWED_HEADERS,
         expose_headers=EXPOSED_HEADERS,
+        # For the one cookie there is: what binds a sign-in with Google to the browser that began it.
+        allow_credentials=True,
     )

@@ -15,9 +15,11 @@ BODY: Final = "body"
 """The field that is named when no field can be."""
 
 _NOT_JSON: Final = Reason("type", expected="JSON")
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+CONTROLS: Final = r"[\x00-\x08\x0b\x0c\x0e-\x1f]"
+"""A pattern of what no text may hold."""
 # Never stored or compared as text, so whatever it holds is just a wrong password.
-_OPAQUE: Final = frozenset({"password"})
+OPAQUE: Final = frozenset({"password", "oldPassword", "newPassword", "new_password"})
+_CONTROLS: Final = re.compile(CONTROLS)
 _MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -25,6 +27,7 @@ class Body(Generic[T]):
     """Decodes bodies of one kind; unknown fields are ignored."""
 
     def __init__(self, kind: type[T]) -> None:
+        self.kind = kind
         self._decode = msgspec.json.Decoder(kind).decode
         self._fields = [
             (field.encode_name, field.required, field.type, msgspec.json.Decoder(field.type).decode)
@@ -68,7 +71,7 @@ class Body(Generic[T]):
         wrong = {
             name: Reason("control_characters")
             for name, value in msgspec.structs.asdict(value).items()
-            if name not in _OPAQUE and _has_controls(value)
+            if name not in OPAQUE and _has_controls(value)
         }
         if wrong:
             raise InvalidFields(wrong)
@@ -78,6 +81,8 @@ def _breach(kind: inspect.Type, piece: msgspec.Raw) -> Reason:
     """Which rule of its type a value broke."""
     if isinstance(kind, inspect.UnionType):
         kind = next(one for one in kind.types if not isinstance(one, inspect.NoneType))
+    if isinstance(kind, inspect.Metadata):
+        kind = kind.type
     try:
         value = msgspec.json.decode(piece)
     except _MALFORMED:
@@ -85,6 +90,8 @@ def _breach(kind: inspect.Type, piece: msgspec.Raw) -> Reason:
     match kind:
         case inspect.IntType(ge=low, le=high):
             return Reason("between", low=low, high=high) if type(value) is int else Reason("type", expected="integer")
+        case inspect.StrType(pattern=str()) if type(value) is str:
+            return Reason("pattern")
         case inspect.StrType(min_length=low, max_length=high):
             return Reason("length", low=low, high=high) if type(value) is str else Reason("type", expected="string")
         case inspect.LiteralType(values=values):

@@ -10,21 +10,23 @@ from litestar.exceptions import ClientException
 from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
 
 from mintage.application.once import Repeatable
-from mintage.application.ports import Claims
+from mintage.application.ports import GONE, Claims
 from mintage.application.services import Services
 from mintage.domain.fields import InvalidFields, Reason
 from mintage.domain.registration.decider import PersonUnknown
+from mintage.domain.registration.events import Role
 from mintage.http.bodies import Body
 from mintage.http.languages import Language, language_of
 from mintage.http.queries import Query
 from mintage.http.refusals import Unauthorized
+from mintage.projections.people import Standing
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 KEY: Final = "Idempotency-Key"
-GONE: Final = -1
 LANGUAGES_MAX: Final = 200
-_KEY: Final = re.compile(rb"[\x21-\x7e]{1,255}")
+KEY_PATTERN: Final = r"[\x21-\x7e]{1,255}"
+_KEY: Final = re.compile(KEY_PATTERN.encode())
 
 
 class Call(Request[Any, Any, Any]):
@@ -50,6 +52,12 @@ class Call(Request[Any, Any, Any]):
         return "zh" if accepted is None else language_of(accepted[:LANGUAGES_MAX])
 
     @property
+    def address(self) -> str:
+        """The client's address, by the word of the trusted proxies if it came through them; for ``Limits``."""
+        client = self.scope["client"]
+        return "" if client is None else client[0]
+
+    @property
     def query(self) -> Query:
         return Query(self.scope["query_string"])
 
@@ -60,18 +68,24 @@ class Call(Request[Any, Any, Any]):
         claims = services.tokens.claims(token.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None
         if claims is None or claims.exp <= services.clock().timestamp():
             raise Unauthorized
-        version = services.sessions.cached(claims.user_id)
-        if version is None:
-            version = await services.sessions.look_up(claims.user_id)
-        if version == GONE:
+        standing = await self._standing(claims.user_id)
+        if standing is GONE:
             raise PersonUnknown
-        if version != claims.sv:
+        if standing.session_version != claims.sv or claims.jti in standing.ended:
             raise Unauthorized
         return claims
 
-    async def raw(self) -> bytes:
-        """The body's bytes, up to ``terms.body_max`` of them."""
-        most = self.services.terms.body_max
+    async def role(self) -> Role:
+        """The caller's role. Raises as ``caller`` does."""
+        return (await self._standing((await self.caller()).user_id)).role
+
+    async def _standing(self, user_id: str) -> Standing:
+        sessions = self.services.sessions
+        return sessions.cached(user_id) or await sessions.look_up(user_id)
+
+    async def raw(self, most: int | None = None) -> bytes:
+        """The body's bytes, up to so many of them: ``terms.body_max`` where nothing else is said."""
+        most = self.services.terms.body_max if most is None else most
         chunks: list[bytes] = []
         length = 0
         while True:

@@ -9,23 +9,29 @@ import msgspec
 from litestar.exceptions import HTTPException
 
 from mintage.application.catalogue import UnknownModel
+from mintage.application.credentials import WrongOldPassword
+from mintage.application.google import NotLinked
 from mintage.application.once import KeyReused
-from mintage.application.people import EmailNotVerified, InvalidCode, InvalidCredentials
+from mintage.application.refusals import EmailNotVerified, InvalidCode, InvalidCredentials, RateLimited
 from mintage.application.transaction import OutcomeUnknown, Unavailable
+from mintage.domain.character.decider import CharacterExists, CharacterUnknown
 from mintage.domain.credits.decider import CaptureExceedsHold, HoldExists, HoldNotOpen, InsufficientCredits
 from mintage.domain.fields import InvalidFields, Reason
 from mintage.domain.generation.decider import LeaseLost, TaskExists, TaskOver, TaskUnknown
 from mintage.domain.recharge.decider import PaymentDiffers, PaymentUsed, RechargeExists, RechargeUnknown
 from mintage.domain.registration.decider import (
-    EmailMissing,
+    AddressChanged,
+    EmailNeeded,
     EmailTaken,
+    GoogleTaken,
     PersonExists,
     PersonUnknown,
     PhoneTaken,
     ReferralCodeTaken,
+    SessionEnded,
     UsernameTaken,
 )
-from mintage.domain.work.decider import WorkExists, WorkOver, WorkUnknown
+from mintage.domain.work.decider import WorkExists, WorkInTheMaking, WorkNotYours, WorkOver, WorkUnknown
 from mintage.http import messages
 from mintage.http.languages import Language, Text
 from mintage.http.messages import sentence
@@ -76,10 +82,13 @@ def _field(name: str, reason: Reason) -> Details:
 _TAKEN: Final = Reason("taken")
 
 _VALIDATION: Final = Answer("VALIDATION_ERROR", 400, 400, messages.VALIDATION, _fields, messages.V1_VALIDATION)
+_UNAUTHORIZED: Final = Answer("UNAUTHORIZED", 401, 401, messages.UNAUTHORIZED, v1_message=messages.V1_UNAUTHORIZED)
+_FORBIDDEN: Final = Answer("FORBIDDEN", 403, 403, messages.FORBIDDEN)
 _NOT_FOUND: Final = Answer("NOT_FOUND", 404, 404, messages.NOT_FOUND)
 _CONFLICT: Final = Answer("CONFLICT", 409, 400, messages.CONFLICT)
 _UNAVAILABLE: Final = Answer("SERVICE_UNAVAILABLE", 503, 503, messages.UNAVAILABLE)
-_INTERNAL: Final = Answer("INTERNAL_ERROR", 500, 500, messages.INTERNAL, v1_message=messages.V1_INTERNAL)
+INTERNAL: Final = Answer("INTERNAL_ERROR", 500, 500, messages.INTERNAL, v1_message=messages.V1_INTERNAL)
+TOO_LARGE: Final = Answer("PAYLOAD_TOO_LARGE", 413, 413, messages.TOO_LARGE)
 
 ANSWERS: Final[dict[type[Exception], Answer]] = {
     InvalidFields: _VALIDATION,
@@ -87,8 +96,9 @@ ANSWERS: Final[dict[type[Exception], Answer]] = {
         _VALIDATION,
         details=lambda refusal, language: {"fields": {refusal.field: sentence(Reason("unknown"), language)}},
     ),
-    Unauthorized: Answer("UNAUTHORIZED", 401, 401, messages.UNAUTHORIZED, v1_message=messages.V1_UNAUTHORIZED),
-    Forbidden: Answer("FORBIDDEN", 403, 403, messages.FORBIDDEN),
+    Unauthorized: _UNAUTHORIZED,
+    SessionEnded: _UNAUTHORIZED,
+    Forbidden: _FORBIDDEN,
     PersonUnknown: Answer("USER_NOT_FOUND", 404, 401, messages.USER_NOT_FOUND),
     InvalidCredentials: Answer("INVALID_CREDENTIALS", 401, 401, messages.INVALID_CREDENTIALS),
     EmailNotVerified: Answer(
@@ -98,7 +108,13 @@ ANSWERS: Final[dict[type[Exception], Answer]] = {
     EmailTaken: Answer("EMAIL_ALREADY_EXISTS", 409, 400, messages.EMAIL_EXISTS, _field("email", _TAKEN)),
     UsernameTaken: Answer("CONFLICT", 409, 400, messages.USERNAME_EXISTS, _field("username", _TAKEN)),
     PhoneTaken: Answer("CONFLICT", 409, 400, messages.PHONE_EXISTS, _field("phone", _TAKEN)),
-    EmailMissing: _CONFLICT,
+    NotLinked: Answer("CONFLICT", 409, 400, messages.NOT_LINKED),
+    GoogleTaken: Answer("CONFLICT", 409, 400, messages.GOOGLE_TAKEN),
+    EmailNeeded: msgspec.structs.replace(_VALIDATION, details=_field("email", Reason("required"))),
+    AddressChanged: _CONFLICT,
+    WrongOldPassword: Answer(
+        "VALIDATION_ERROR", 400, 400, messages.WRONG_OLD_PASSWORD, _field("oldPassword", Reason("wrong"))
+    ),
     InsufficientCredits: Answer(
         "INSUFFICIENT_CREDITS",
         402,
@@ -106,6 +122,7 @@ ANSWERS: Final[dict[type[Exception], Answer]] = {
         messages.INSUFFICIENT,
         lambda refusal, _: {"required": refusal.required, "available": refusal.available},
     ),
+    RateLimited: Answer("RATE_LIMITED", 429, 429, messages.RATE_LIMITED),
     KeyReused: Answer("IDEMPOTENCY_KEY_REUSED", 409, 400, messages.KEY_REUSED),
     TaskUnknown: _NOT_FOUND,
     TaskOver: Answer("CONFLICT", 409, 400, messages.TASK_OVER, lambda refusal, _: {"status": refusal.status}),
@@ -118,6 +135,9 @@ ANSWERS: Final[dict[type[Exception], Answer]] = {
     ),
     WorkUnknown: _NOT_FOUND,
     WorkOver: _CONFLICT,
+    WorkNotYours: _FORBIDDEN,
+    WorkInTheMaking: Answer("CONFLICT", 409, 400, messages.WORK_IN_THE_MAKING),
+    CharacterUnknown: _NOT_FOUND,
     RechargeUnknown: _NOT_FOUND,
     PaymentDiffers: _CONFLICT,
     PaymentUsed: _CONFLICT,
@@ -126,22 +146,63 @@ ANSWERS: Final[dict[type[Exception], Answer]] = {
     Unavailable: _UNAVAILABLE,
     OutcomeUnknown: Answer("SERVICE_UNAVAILABLE", 503, 503, messages.OUTCOME_UNKNOWN),
     # Nothing that a client sends leads here; if it happens it is our mistake, and logged as one.
-    PersonExists: _INTERNAL,
-    TaskExists: _INTERNAL,
-    WorkExists: _INTERNAL,
-    RechargeExists: _INTERNAL,
-    HoldExists: _INTERNAL,
-    HoldNotOpen: _INTERNAL,
-    CaptureExceedsHold: _INTERNAL,
-    LeaseLost: _INTERNAL,
+    PersonExists: INTERNAL,
+    TaskExists: INTERNAL,
+    WorkExists: INTERNAL,
+    CharacterExists: INTERNAL,
+    RechargeExists: INTERNAL,
+    HoldExists: INTERNAL,
+    HoldNotOpen: INTERNAL,
+    CaptureExceedsHold: INTERNAL,
+    LeaseLost: INTERNAL,
 }
 
 _HTTP: Final = {
     404: _NOT_FOUND,
     405: Answer("METHOD_NOT_ALLOWED", 405, 405, messages.METHOD_NOT_ALLOWED),
-    413: Answer("PAYLOAD_TOO_LARGE", 413, 413, messages.TOO_LARGE),
+    413: TOO_LARGE,
 }
 """What litestar and ``Call`` refuse before any use case; the rest of the 4xx is a request nobody can read."""
+
+
+class WrongFields(msgspec.Struct):
+    """What is wrong with each field, in words; without it where no field can be named."""
+
+    fields: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Conflicting(WrongFields):
+    status: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Unverified(msgspec.Struct):
+    email: str
+
+
+class Shortage(msgspec.Struct):
+    required: int
+    available: int
+
+
+class Failed(msgspec.Struct):
+    task_id: str
+    reason: str
+
+
+class Logged(msgspec.Struct):
+    request_id: str
+
+
+DETAILS: Final[dict[str, type[msgspec.Struct]]] = {
+    "VALIDATION_ERROR": WrongFields,
+    "EMAIL_ALREADY_EXISTS": WrongFields,
+    "CONFLICT": Conflicting,
+    "EMAIL_NOT_VERIFIED": Unverified,
+    "INSUFFICIENT_CREDITS": Shortage,
+    "GENERATION_FAILED": Failed,
+    "INTERNAL_ERROR": Logged,
+}
+"""What the details of an error consist of, for who describes them; the others have none."""
 
 
 def problem_of(error: Exception, language: Language, unavailable: tuple[type[Exception], ...]) -> Problem:
@@ -149,13 +210,15 @@ def problem_of(error: Exception, language: Language, unavailable: tuple[type[Exc
     answer = _answer(error, unavailable)
     details = answer.details(error, language)
     headers: dict[str, str] = {}
-    if answer is _INTERNAL:
+    if answer is INTERNAL:
         request_id = secrets.token_hex(8)
         _log.error("request %s failed", request_id, exc_info=error)
         details = {"request_id": request_id}
     elif isinstance(error, HTTPException):
         headers = dict(error.headers or {})
-    elif answer.status == 503:
+    elif isinstance(error, GenerationFailed) and error.replayed:
+        headers = {"Idempotency-Replayed": "true"}
+    elif answer.status in {429, 503}:
         headers = {"Retry-After": str(getattr(error, "retry_after_s", 1))}
     return Problem(answer, language, details, headers)
 
@@ -163,8 +226,8 @@ def problem_of(error: Exception, language: Language, unavailable: tuple[type[Exc
 def _answer(error: Exception, unavailable: tuple[type[Exception], ...]) -> Answer:
     if isinstance(error, HTTPException):
         if error.status_code >= 500:
-            return _INTERNAL
+            return INTERNAL
         return _HTTP.get(error.status_code, msgspec.structs.replace(_VALIDATION, details=lambda _, __: {}))
     if isinstance(error, unavailable):
         return _UNAVAILABLE
-    return ANSWERS.get(type(error), _INTERNAL)
+    return ANSWERS.get(type(error), INTERNAL)

@@ -12,10 +12,19 @@ REGISTERED: Final = Text("注册成功", "Registered")
 SIGNED_IN: Final = Text("登录成功", "Signed in")
 CODE_SENT: Final = Text("验证邮件发送成功", "Verification mail sent")
 EMAIL_PROVED: Final = Text("邮箱验证成功", "E-mail verified")
+PASSWORD_CHANGED: Final = Text("密码修改成功", "Password changed")
+PASSWORD_RESET: Final = Text("密码重置成功", "Password reset")
+GOOGLE_SIGNED_IN: Final = Text("Google登录成功", "Signed in with Google")
+SIGNED_OUT: Final = Text("已退出登录", "Signed out")
+PROFILE_CHANGED: Final = Text("用户信息更新成功", "Profile changed")
+ROLE_GRANTED: Final = Text("角色授予成功", "Role granted")
 RECHARGED: Final = Text("充值成功", "Credits added")
 CONSUMED: Final = Text("积分消费成功", "Credits spent")
 IMAGES_MADE: Final = Text("图片生成成功", "Images generated")
 TASK_ACCEPTED: Final = Text("任务已创建，正在后台处理中...", "Task created, working on it...")
+CREATED: Final = Text("创建成功", "Created")
+CHANGED: Final = Text("更新成功", "Changed")
+DELETED: Final = Text("删除成功", "Deleted")
 TASK_CANCELLED: Final = Text("任务已取消", "Task cancelled")
 
 # -- what did not; the v1 ones are that document's own list of codes
@@ -32,14 +41,22 @@ EMAIL_EXISTS: Final = Text("邮箱已存在", "The e-mail address is registered 
 USERNAME_EXISTS: Final = Text("用户名已存在", "The username is taken")
 PHONE_EXISTS: Final = Text("手机号已存在", "The phone number is registered already")
 INVALID_CODE: Final = Text("验证码无效", "The code is not valid")
+WRONG_OLD_PASSWORD: Final = Text("旧密码错误", "The old password is wrong")
+NOT_LINKED: Final = Text(
+    "该邮箱已注册，无法通过 Google 登录该账户，请使用密码登录",
+    "The e-mail address is registered and cannot be opened by Google; sign in with the password",
+)
+GOOGLE_TAKEN: Final = Text("该 Google 账号已关联其他账户", "The Google account belongs to another account")
 INSUFFICIENT: Final = Text("积分不足", "Not enough credits")
 KEY_REUSED: Final = Text(
     "该 Idempotency-Key 已用于另一个请求", "This Idempotency-Key was used for a different request before"
 )
 TASK_OVER: Final = Text("任务已结束", "The task is over already")
+WORK_IN_THE_MAKING: Final = Text("作品正在生成，请先取消任务", "The work is still being made, cancel its task first")
 CONFLICT: Final = Text("与当前状态冲突", "This conflicts with how things are")
 GENERATION_FAILED: Final = Text("图片生成失败，未扣除积分", "The images could not be generated; nothing was charged")
 TOO_LARGE: Final = Text("请求体过大", "The request is too large")
+RATE_LIMITED: Final = Text("请求过于频繁，请稍后再试", "Too many requests, try again later")
 UNAVAILABLE: Final = Text("服务暂时不可用，请稍后重试", "Not available at the moment, try again later")
 OUTCOME_UNKNOWN: Final = Text(
     "请求结果未知，请使用相同的 Idempotency-Key 重试以确认",
@@ -54,6 +71,7 @@ V1_INTERNAL: Final = Text("服务器错误", INTERNAL.en)
 
 _KINDS: Final = {
     "integer": Text("必须是整数", "must be an integer"),
+    "number": Text("必须是数字", "must be a number"),
     "string": Text("必须是字符串", "must be a string"),
     "boolean": Text("必须是布尔值", "must be true or false"),
     "object": Text("必须是对象", "must be an object"),
@@ -66,6 +84,7 @@ _RULES: Final = {
     "unknown": Text("不存在", "does not exist"),
     "taken": Text("已被使用", "is taken"),
     "mismatch": Text("与所请求的接口不符", "does not fit this endpoint"),
+    "wrong": Text("不正确", "is not right"),
     "control_characters": Text("不能包含控制字符", "must not contain control characters"),
 }
 _BOUNDS: Final = {

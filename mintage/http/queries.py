@@ -1,8 +1,7 @@
 """What a path or a query string says, as strictly as a body: one plain value, or the field is named."""
 
 import re
-from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -16,6 +15,7 @@ SIZE: Final = 20
 
 _INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,17}")
+NUMBER_MAX: Final = 10**18 - 1
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -28,6 +28,44 @@ class Page(msgspec.Struct, frozen=True):
     @property
     def offset(self) -> int:
         return (self.number - 1) * self.size
+
+
+class Paging(msgspec.Struct, frozen=True):
+    """Which page of a list, and how many make one, which is what the documents have different names for."""
+
+    size: str
+
+    @property
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        return {
+            "page": {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": 1},
+            self.size: {"type": "integer", "minimum": 1, "maximum": SIZE_MAX, "default": SIZE},
+        }
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One of a few words, or none."""
+
+    name: str
+    choices: tuple[str, ...]
+
+    @property
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        return {self.name: {"type": "string", "enum": list(self.choices)}}
+
+
+class Matching(msgspec.Struct, frozen=True):
+    """A text of a certain form, or none."""
+
+    name: str
+    pattern: str
+
+    @property
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        return {self.name: {"type": "string", "pattern": f"^{self.pattern}$"}}
+
+
+Parameter: TypeAlias = Paging | Choice | Matching
 
 
 class Query:
@@ -56,15 +94,20 @@ class Query:
             raise InvalidFields({name: Reason("between", low=low, high=high)})
         return int(text)
 
-    def choice(self, name: str, choices: Sequence[str]) -> str | None:
-        text = self.text(name)
-        if text is not None and text not in choices:
-            raise InvalidFields({name: Reason("one_of", choices=tuple(choices))})
+    def choice(self, parameter: Choice) -> str | None:
+        text = self.text(parameter.name)
+        if text is not None and text not in parameter.choices:
+            raise InvalidFields({parameter.name: Reason("one_of", choices=parameter.choices)})
         return text
 
-    def page(self, size: str) -> Page:
-        """The page asked for; ``size`` is what the document calls how many make one."""
-        return Page(self.integer("page", 1, 1, PAGE_MAX), self.integer(size, SIZE, 1, SIZE_MAX))
+    def matching(self, parameter: Matching) -> str | None:
+        text = self.text(parameter.name)
+        if text is not None and not re.fullmatch(parameter.pattern, text):
+            raise InvalidFields({parameter.name: Reason("pattern")})
+        return text
+
+    def page(self, parameter: Paging) -> Page:
+        return Page(self.integer("page", 1, 1, PAGE_MAX), self.integer(parameter.size, SIZE, 1, SIZE_MAX))
 
 
 def id_of(text: str) -> int | str:

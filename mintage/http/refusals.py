@@ -8,7 +8,7 @@ class Unauthorized(Refusal):
 
 
 class Forbidden(Refusal):
-    """The link was not given out by us, or its time is over."""
+    """The caller's role does not allow it, or the link was not given out by us, or its time is over."""
 
 
 class NoSuchPath(Refusal):
@@ -16,9 +16,10 @@ class NoSuchPath(Refusal):
 
 
 class GenerationFailed(Refusal):
-    """The task that the request waited for ended without images."""
+    """The task that the request waited for ended without images; ``replayed`` if it was an earlier request's."""
 
-    def __init__(self, *, task_id: str, reason: str) -> None:
+    def __init__(self, *, task_id: str, reason: str, replayed: bool) -> None:
         super().__init__(f"task {task_id}: {reason}")
         self.task_id = task_id
         self.reason = reason
+        self.replayed = replayed

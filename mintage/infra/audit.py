@@ -32,6 +32,7 @@ _ORIGINS: Final = {
     "queue": ("generation", "task_id"),
     "works": ("work", "work_id"),
     "recharges": ("recharge", "recharge_id"),
+    "characters": ("character", "character_id"),
 }
 """The aggregate whose events make the rows of a table, and the column with its id."""
 DIFFERENCES_MAX: Final = 100

@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.events import PersonErased, PersonRegistered
 from mintage.infra.codec import owner_of
-from mintage.infra.sessions import ended
 from mintage.infra.vault import Vault
 from mintage.projections.sql import Statement, array
 
@@ -22,6 +21,7 @@ _MAKE: Final = "insert into person_keys (user_id, wrapped_key) select * from unn
 _ERASE: Final = (
     "delete from verification_codes where email in (select email from people where user_id = any(%s::uuid[]))",
     "delete from credentials where user_id = any(%s::uuid[])",
+    "delete from ended_tokens where user_id = any(%s::uuid[])",
     "delete from receipts where user_id = any(%s::uuid[])",
     "delete from person_keys where user_id = any(%s::uuid[])",
 )
@@ -64,7 +64,6 @@ class KeyRing:
         writes = [Statement(_MAKE, (array(wrapped), array(wrapped.values())))] if made else []
         if erased:
             writes += [Statement(sql, (array(erased),)) for sql in _ERASE]
-            writes += [ended(user_id) for user_id in erased]
         # A key of this batch is nobody's until the batch is stored.
         return Changes(writes, {**self._keys, **made} if made else self._keys, made, erased)
 

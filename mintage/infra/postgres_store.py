@@ -26,6 +26,7 @@ from mintage.infra.codec import decode, encode, owner_of, tag_of
 from mintage.infra.database import CHANNEL, GONE, connect
 from mintage.infra.exchange import Exchange, Row
 from mintage.infra.keyring import Changes, KeyRing
+from mintage.infra.sessions import notices
 from mintage.infra.store import TAIL_MAX, Breach, Loaded, Lost, Needs, Snapshot, Stale, Tail
 from mintage.infra.vault import Vault
 from mintage.projections.sql import ReadModel, Statement, Value, array
@@ -157,7 +158,7 @@ class PostgresStore:
         changes: Changes,
     ) -> list[Statement]:
         # The records first: an erasure in the same batch takes them away again.
-        writes = [*record_sql.statements(records), *changes.writes]
+        writes = [*record_sql.statements(records), *changes.writes, *notices(entries, records)]
         if entries:
             writes.append(_append(entries, changes.keys))
         kinds = {type(entry.event) for entry in entries}

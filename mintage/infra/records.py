@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from mintage.application.records import CodeIssued, PasswordSet, Receipt, Record
+from mintage.application.records import CodeIssued, PasswordSet, Receipt, Record, TokenEnded
 from mintage.projections.sql import Statement, Value, array
 
 _SET_PASSWORD: Final = """
@@ -27,12 +27,17 @@ select * from unnest(%s::uuid[], %s::text[], %s::text[], %s::bytea[], %s::bytea[
 on conflict (user_id, path, key) do update set
     digest = excluded.digest, body = excluded.body, task_id = excluded.task_id, created_at = excluded.created_at"""
 
+_END_TOKEN: Final = """
+insert into ended_tokens (token_id, user_id, created_at) select * from unnest(%s::uuid[], %s::uuid[], %s::timestamptz[])
+on conflict (token_id) do nothing"""
+
 _WRITERS: Final[dict[type[Any], tuple[str, Callable[[Any], tuple[Value, ...]]]]] = {
     PasswordSet: (_SET_PASSWORD, lambda new: (new.user_id, new.password_hash)),
     CodeIssued: (
         _ISSUE_CODE,
         lambda new: (new.code_id, new.email, new.code_hash, new.purpose, new.expires_at, new.issued_at),
     ),
+    TokenEnded: (_END_TOKEN, lambda new: (new.token_id, new.user_id, new.ended_at)),
     Receipt: (
         _KEEP_RECEIPT,
         lambda new: (new.user_id, new.path, new.key, new.digest, new.body, new.task_id, new.created_at),
@@ -54,5 +59,7 @@ def _identity(record: Record) -> tuple[str, ...]:
             return (user_id,)
         case CodeIssued(email=email, purpose=purpose):
             return (email, purpose)
+        case TokenEnded(token_id=token_id):
+            return (token_id,)
         case Receipt():
             return (record.user_id, record.path, record.key)

@@ -9,8 +9,11 @@ from email.utils import parseaddr
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from mintage.application.people import PASSWORD_MAX
 
@@ -216,7 +219,11 @@ def _bad_addresses(settings: Settings) -> list[str]:
         text = getattr(settings, name)
         if text and not text.startswith(schemes):
             wrong.append(f"MINTAGE_{name.upper()}: has to begin with {' or '.join(schemes)}")
-    if not parseaddr(settings.mail_from)[1].count("@") == 1 or "\n" in settings.mail_from:
+        elif not _is_url(text):
+            wrong.append(f"MINTAGE_{name.upper()}: is no url; a password in it has to be percent-encoded")
+    if settings.database_url and not _is_conninfo(settings.database_url):
+        wrong.append("MINTAGE_DATABASE_URL: is no PostgreSQL url; a password in it has to be percent-encoded")
+    if parseaddr(settings.mail_from)[1].count("@") != 1 or "\n" in settings.mail_from:
         wrong.append(f"MINTAGE_MAIL_FROM: {settings.mail_from!r} is no sender")
     if settings.google_client_id:
         wrong += [
@@ -240,6 +247,23 @@ def _production_refusals(settings: Settings) -> list[str]:
     if settings.password_min < 8:
         wrong.append("MINTAGE_PASSWORD_MIN: has to be at least 8 in production")
     return wrong
+
+
+def _is_url(text: str) -> bool:
+    try:
+        return urlsplit(text).port != 0
+    except ValueError:
+        return False
+
+
+def _is_conninfo(text: str) -> bool:
+    """Found out here, because what the driver says of a malformed url shows the password in it."""
+    try:
+        parts = conninfo_to_dict(text)
+    except psycopg.ProgrammingError:
+        return False
+    host, port = (str(parts.get(name) or "") for name in ("host", "port"))
+    return "@" not in host and all(one.isdigit() for one in port.split(",") if one)
 
 
 def _is_key(text: str, *, exact: bool) -> bool:

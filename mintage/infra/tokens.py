@@ -16,20 +16,21 @@ from mintage.application.ports import Claims
 TOKEN_LIFE: Final = timedelta(hours=24)
 REMEMBERED_MAX: Final = 50_000
 LONGEST: Final = 4_096
-_REQUIRED: Final = ["exp", "iat", "user_id", "sv"]
+_REQUIRED: Final = ["exp", "iat", "user_id", "sv", "jti"]
 
 
 class JwtTokens:
     """Implements ``application.ports.Tokens``."""
 
-    def __init__(self, secret: bytes, clock: Callable[[], datetime]) -> None:
+    def __init__(self, secret: bytes, clock: Callable[[], datetime], new_id: Callable[[], str]) -> None:
         self._secret = secret
+        self._new_id = new_id
         self._clock = clock
         self._remembered: dict[str, Claims] = {}
 
     def issue(self, *, user_id: str, email: str | None, session_version: int) -> str:
         now = int(self._clock().timestamp())
-        claims = Claims(user_id, email, now + int(TOKEN_LIFE.total_seconds()), now, session_version)
+        claims = Claims(user_id, email, now + int(TOKEN_LIFE.total_seconds()), now, session_version, self._new_id())
         return jwt.encode(msgspec.to_builtins(claims), self._secret, algorithm="HS256")
 
     def claims(self, token: str) -> Claims | None:
@@ -47,7 +48,7 @@ class JwtTokens:
                 options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False},
             )
             claims = msgspec.convert(decoded, Claims)
-            UUID(claims.user_id)
+            UUID(claims.user_id), UUID(claims.jti)
         except (jwt.InvalidTokenError, ValueError):
             return None
         if len(self._remembered) >= REMEMBERED_MAX:

@@ -4,17 +4,21 @@ import asyncio
 import logging
 import os
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from mintage.application.generations import Generations, Output
+from PIL import Image
+
+from mintage.application.generations import Generations, Output, work_type_of
 from mintage.application.transaction import OutcomeUnknown, Unavailable
 from mintage.domain.generation.decider import LeaseLost, TaskOver
 from mintage.domain.generation.events import GenerationRequested
 from mintage.domain.recorded import Recorded
-from mintage.domain.work.events import WorkType
-from mintage.infra.renderer import ImageRequest, RenderingFailed, render, thumbnail
+from mintage.infra.builtin import Made, make
+from mintage.infra.renderer import RenderingFailed
+from mintage.infra.sources import SourceRefused, Sources, SourceUnavailable
 from mintage.infra.storage import MediaFolder
 from mintage.infra.store import Lost
 from mintage.projections.queue import Claim, claim, renew
@@ -23,10 +27,35 @@ from mintage.projections.sql import Database
 _log = logging.getLogger(__name__)
 
 LEASE: Final = timedelta(seconds=30)
-RENEW_S: Final = 10.0
+RENEW_S: Final = 1.0
 POLL_S: Final = 0.5
 ATTEMPTS_MAX: Final = 3
+FETCHED_SHARE: Final = 0.05
+"""How much of the whole way it is to the source image, for tasks that have one."""
 FAILED_MESSAGE: Final = "生成失败，未扣除积分"
+SOURCE_UNAVAILABLE_MESSAGE: Final = "无法获取源图片，未扣除积分"
+SOURCE_REFUSED_MESSAGE: Final = "源图片地址或内容不被接受，未扣除积分"
+
+
+class Stopped(Exception):
+    """Nobody waits for the work any more."""
+
+
+class Progress:
+    """How far a task is: told by the thread that works on it, read by the heartbeat, which may stop the thread."""
+
+    def __init__(self) -> None:
+        self.percent = 0
+        self._stopped = threading.Event()
+
+    def reached(self, share: float) -> None:
+        """Raises ``Stopped``. Only the task's end makes it 100."""
+        if self._stopped.is_set():
+            raise Stopped
+        self.percent = min(int(share * 100), 99)
+
+    def stop(self) -> None:
+        self._stopped.set()
 
 
 class Worker:
@@ -37,6 +66,7 @@ class Worker:
         generations: Generations,
         db: Database,
         media: MediaFolder,
+        sources: Sources,
         *,
         clock: Callable[[], datetime],
         slots: int = 1,
@@ -44,6 +74,7 @@ class Worker:
         self._generations = generations
         self._db = db
         self._media = media
+        self._sources = sources
         self._clock = clock
         self._slots = slots
         self._name = f"{socket.gethostname()}-{os.getpid()}"
@@ -79,79 +110,94 @@ class Worker:
                 continue
 
     async def _work_on(self, found: Claim, name: str) -> None:
-        heartbeat = asyncio.create_task(self._keep(found))
+        progress = Progress()
+        heartbeat = asyncio.create_task(self._keep(found, progress))
         try:
             if found.attempt >= ATTEMPTS_MAX:
                 # Whatever takes its workers down with it is not tried for ever.
                 await self._fail(found, name, "ABANDONED", "多次尝试后仍未完成", fence=None)
                 return
             await self._generations.start(found.task_id, fence=found.fence, worker=name)
-            try:
-                outputs = await asyncio.to_thread(self._make, found)
-            except RenderingFailed as error:
-                _log.info("task %s was refused by its renderer: %s", found.task_id, error)
-                await self._fail(found, name, "GENERATION_FAILED", FAILED_MESSAGE, fence=found.fence)
-            except Exception:  # noqa: BLE001 -- whatever goes wrong, the credits go back
-                _log.exception("task %s failed", found.task_id)
-                await self._fail(found, name, "GENERATION_FAILED", FAILED_MESSAGE, fence=found.fence)
-            else:
-                kind: WorkType = "video" if found.task_type.endswith("video") else "image"
-                await self._generations.succeed(found.task_id, outputs, kind=kind, fence=found.fence, worker=name)
+            await self._attempt(found, name, progress)
         except (Lost, Unavailable, OutcomeUnknown) as error:
             _log.warning("task %s waits for its lease to end: %s", found.task_id, error)
+        except Stopped:
+            _log.info("task %s was taken from %s while it worked on it", found.task_id, name)
         except (LeaseLost, TaskOver) as over:
             _log.info("task %s went on without %s: %s", found.task_id, name, over)
             if isinstance(over, TaskOver) and over.status != "completed":
                 await self._discard(found)
         finally:
             heartbeat.cancel()
+            # A thread cannot be cancelled: it stops by itself at its next step.
+            progress.stop()
+
+    async def _attempt(self, found: Claim, name: str, progress: Progress) -> None:
+        """Make the works, store them and end the task with them or with what went wrong. Raises ``Stopped``."""
+        try:
+            outputs = await self._made(found, progress)
+        except Stopped:
+            raise
+        except SourceUnavailable as error:
+            _log.info("the source image of task %s is not to be had: %s", found.task_id, error)
+            await self._fail(found, name, "SOURCE_UNAVAILABLE", SOURCE_UNAVAILABLE_MESSAGE, fence=found.fence)
+        except SourceRefused as error:
+            _log.info("the source image of task %s is refused: %s", found.task_id, error)
+            await self._fail(found, name, "SOURCE_REFUSED", SOURCE_REFUSED_MESSAGE, fence=found.fence)
+        except RenderingFailed as error:
+            _log.info("task %s was refused by its renderer: %s", found.task_id, error)
+            await self._fail(found, name, "GENERATION_FAILED", FAILED_MESSAGE, fence=found.fence)
+        except Exception:  # noqa: BLE001 -- whatever goes wrong, the credits go back
+            _log.exception("task %s failed", found.task_id)
+            await self._fail(found, name, "GENERATION_FAILED", FAILED_MESSAGE, fence=found.fence)
+        else:
+            kind = work_type_of(found.task_type)
+            await self._generations.succeed(found.task_id, outputs, kind=kind, fence=found.fence, worker=name)
 
     async def _fail(self, found: Claim, name: str, code: str, message: str, fence: int | None) -> None:
         await self._generations.fail(found.task_id, error_code=code, error_message=message, fence=fence, worker=name)
 
-    async def _keep(self, found: Claim) -> None:
-        """Renew the lease for as long as the work goes on."""
+    async def _keep(self, found: Claim, progress: Progress) -> None:
+        """Renew the lease and say how far the work is, until it is not ours any more."""
         while True:
             await asyncio.sleep(RENEW_S)
-            until = self._clock() + LEASE
+            until, percent = self._clock() + LEASE, progress.percent
             try:
-                if not await renew(self._db, task_id=found.task_id, fence=found.fence, until=until, progress=50):
+                if not await renew(self._db, task_id=found.task_id, fence=found.fence, until=until, progress=percent):
+                    progress.stop()
                     return
             except Lost as error:
                 _log.warning("the lease of task %s could not be renewed: %s", found.task_id, error)
 
-    def _make(self, found: Claim) -> list[Output | None]:
-        """Paint and store every work of the task; runs in a thread, where numpy lets others go on."""
-        return [self._paint(found, index, work_id) for index, work_id in enumerate(found.works)]
-
-    def _paint(self, found: Claim, index: int, work_id: str) -> Output:
-        parameters = found.parameters
-        request = ImageRequest(
-            prompt=found.prompt,
-            negative_prompt=found.negative_prompt or "",
-            width=parameters.get("width", 1024),
-            height=parameters.get("height", 1024),
-            style=found.style or parameters.get("style"),
-            transparent=found.transparent,
-            seed=parameters.get("seed", 0),
-            index=index,
+    async def _made(self, found: Claim, progress: Progress) -> list[Output | None]:
+        """Every work of the task, painted and stored in threads, where Pillow and the encoder let others go on."""
+        source: Image.Image | None = None
+        before = 0.0
+        if found.source_image_url is not None:
+            source, before = await self._sources.picture(found.source_image_url, found.source_file), FETCHED_SHARE
+            progress.reached(before)
+        files = await asyncio.to_thread(
+            make, found, source, lambda share: progress.reached(before + (1 - before) * share)
         )
-        png = render(request)
-        file, small = self._keys(work_id)
-        self._media.write(file, png)
-        self._media.write(small, thumbnail(png))
+        return [
+            await asyncio.to_thread(self._stored, work_id, made)
+            for work_id, made in zip(found.works, files, strict=True)
+        ]
+
+    def _stored(self, work_id: str, made: Made) -> Output:
+        file, small = MediaFolder.key_of(work_id, made.suffix), MediaFolder.key_of(work_id, "-thumbnail.webp")
+        self._media.write(file, made.content)
+        self._media.write(small, made.thumbnail)
         return Output(
             file=file,
             thumbnail=small,
-            content_type="image/png",
-            file_size=len(png),
-            width=request.width,
-            height=request.height,
+            content_type=made.content_type,
+            file_size=len(made.content),
+            width=made.width,
+            height=made.height,
+            duration_s=made.duration_s,
         )
 
     async def _discard(self, found: Claim) -> None:
         for work_id in found.works:
             await self._media.remove_all_of(work_id)
-
-    def _keys(self, work_id: str) -> tuple[str, str]:
-        return MediaFolder.key_of(work_id, ".png"), MediaFolder.key_of(work_id, "-thumbnail.webp")

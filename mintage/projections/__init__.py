@@ -6,6 +6,7 @@ Followed ones trail the log, each with a checkpoint in the same transaction as i
 
 from typing import Final
 
+from mintage.projections.characters import CHARACTERS
 from mintage.projections.ledger import LEDGER
 from mintage.projections.numbers import NUMBERS
 from mintage.projections.people import PEOPLE
@@ -16,7 +17,7 @@ from mintage.projections.statistics import STATISTICS
 from mintage.projections.tasks import TASKS
 from mintage.projections.works import WORKS
 
-INLINE: Final[tuple[ReadModel, ...]] = (LEDGER, PEOPLE, TASKS, QUEUE, WORKS, RECHARGES, NUMBERS)
+INLINE: Final[tuple[ReadModel, ...]] = (LEDGER, PEOPLE, TASKS, QUEUE, WORKS, RECHARGES, CHARACTERS, NUMBERS)
 FOLLOWED: Final[tuple[ReadModel, ...]] = (STATISTICS,)
 READ_MODELS: Final = {model.name: model for model in (*INLINE, *FOLLOWED)}
 
@@ -32,7 +33,7 @@ create view images as
     select w.work_id as id, w.user_id, t.prompt, t.style, t.transparent, w.file as url,
         t.charged as credits_used, t.created_at
     from works w join tasks t on t.task_id = w.task_id
-    where t.document = 'server' and w.status = 'completed';
+    where t.document = 'server' and w.status = 'completed' and w.deleted_at is null;
 """
 """The server document's tables under its names; ``verification_codes`` and ``transactions`` are tables already."""
 

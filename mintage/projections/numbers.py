@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mintage.domain.catalogue import numbered
+from mintage.domain.character.events import CharacterCreated
 from mintage.domain.generation.events import GenerationRequested
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.events import PersonRegistered
@@ -26,6 +27,6 @@ NUMBERS: Final = ReadModel(
     name="numbers",
     tables=("numbers",),
     schema=SCHEMA,
-    events=frozenset({PersonRegistered, GenerationRequested, WorkCreated}),
+    events=frozenset({PersonRegistered, GenerationRequested, WorkCreated, CharacterCreated}),
     statements=statements,
 )

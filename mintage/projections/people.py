@@ -6,33 +6,55 @@ from typing import Final
 
 import msgspec
 
+from mintage.domain.decider import Event
 from mintage.domain.recorded import ERASED, Recorded
-from mintage.domain.registration.decider import EmailTaken, PhoneTaken, ReferralCodeTaken, UsernameTaken
-from mintage.domain.registration.events import EmailVerified, PersonErased, PersonRegistered
+from mintage.domain.registration.decider import (
+    EmailTaken,
+    GoogleTaken,
+    PhoneTaken,
+    ReferralCodeTaken,
+    UsernameTaken,
+)
+from mintage.domain.registration.events import (
+    AvatarChanged,
+    EmailChanged,
+    EmailVerified,
+    GoogleLinked,
+    PasswordChanged,
+    PersonErased,
+    PersonRegistered,
+    PersonRenamed,
+    PhoneChanged,
+    Role,
+    RoleGranted,
+)
 from mintage.domain.registration.names import name_key
-from mintage.projections.sql import Database, ReadModel, Statement, array, insert, update
+from mintage.projections.sql import Database, ReadModel, Statement, Value, array, exactly, insert, update
 
+# Names may change hands within a batch: who is to be unique is asked at the end of each statement.
 SCHEMA: Final = """
 create table people (
     user_id uuid primary key,
     number bigint not null constraint people_number unique,
     document text not null,
     username text,
-    username_key text constraint people_username unique,
-    email text constraint people_email unique,
-    phone text constraint people_phone unique,
+    username_key text constraint people_username unique deferrable initially immediate,
+    email text constraint people_email unique deferrable initially immediate,
+    phone text constraint people_phone unique deferrable initially immediate,
     name text,
     avatar text,
-    google_id text constraint people_google_id unique,
-    email_verified boolean not null default false,
+    google_id text constraint people_google_id unique deferrable initially immediate,
+    email_verified boolean not null,
+    address integer not null,
     referral_code text not null constraint people_referral_code unique,
     referred_by uuid,
-    role text not null default 'user',
-    session_version integer not null default 0,
-    erased boolean not null default false,
+    role text not null constraint people_role check (role in ('user', 'finance', 'admin')),
+    session_version integer not null,
+    erased boolean not null,
     created_at timestamptz not null,
     updated_at timestamptz not null
 );
+create index people_erased on people (updated_at) where erased;
 """
 
 _COLUMNS: Final = {
@@ -44,15 +66,25 @@ _COLUMNS: Final = {
     "email": "text",
     "phone": "text",
     "name": "text",
+    "avatar": "text",
+    "google_id": "text",
+    "email_verified": "boolean",
+    "address": "integer",
     "referral_code": "text",
     "referred_by": "uuid",
+    "role": "text",
+    "session_version": "integer",
+    "erased": "boolean",
     "created_at": "timestamptz",
     "updated_at": "timestamptz",
 }
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered person as the clients may see them, and what signing in needs."""
+    """A registered person as the clients may see them, and what signing in needs.
+
+    ``avatar`` is a url or the storage key of an upload; ``address`` counts the addresses there have been.
+    """
 
     user_id: str
     number: int
@@ -63,50 +95,114 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     avatar: str | None
     google_id: str | None
     email_verified: bool
+    address: int
     referral_code: str
-    role: str
+    role: Role
     session_version: int
     created_at: datetime
     updated_at: datetime
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """Tokens of another session version have ended, and so have those of which ``ended`` holds the ids."""
+
+    session_version: int
+    role: Role
+    ended: Sequence[str] = ()
+
+
+_EVENTS: Final[frozenset[type[Event]]] = frozenset(
+    {
+        PersonRegistered,
+        EmailVerified,
+        EmailChanged,
+        PhoneChanged,
+        PersonRenamed,
+        AvatarChanged,
+        PasswordChanged,
+        GoogleLinked,
+        RoleGranted,
+        PersonErased,
+    }
+)
+
+
 def statements(entries: Sequence[Recorded]) -> list[Statement]:
-    registered = []
-    verified = {}
-    erased = {}
+    new: dict[str, dict[str, Value]] = {}
+    old: dict[str, dict[str, Value]] = {}
     for entry in entries:
-        event = entry.event
-        if isinstance(event, PersonRegistered):
-            username = _unless_erased(event.username)
-            registered.append(
-                (
-                    event.user_id,
-                    event.number,
-                    event.document,
-                    username,
-                    name_key(username) if username else None,
-                    _unless_erased(event.email),
-                    _unless_erased(event.phone),
-                    _unless_erased(event.name),
-                    event.referral_code,
-                    event.referred_by,
-                    entry.at,
-                    entry.at,
-                )
-            )
-        elif isinstance(event, EmailVerified):
-            verified[event.user_id] = (event.user_id, True, entry.at)
-        elif isinstance(event, PersonErased):
-            erased[event.user_id] = entry.at
-    writes = []
-    if registered:
-        writes.append(insert("people", _COLUMNS, registered))
-    if verified:
-        columns = {"user_id": "uuid", "email_verified": "boolean", "updated_at": "timestamptz"}
-        writes.append(update("people", "user_id", columns, list(verified.values())))
-    if erased:
-        writes.append(Statement(_ERASE, (array(erased), array(erased.values()))))
+        if isinstance(entry.event, PersonRegistered):
+            new[entry.key] = _registered(entry.event, entry.at)
+        elif type(entry.event) in _EVENTS:
+            row = new.get(entry.key)
+            columns = old.setdefault(entry.key, {}) if row is None else row
+            _change(columns, entry.event)
+            columns["updated_at"] = entry.at
+    # Whoever gives a name up comes before whoever gets it, and everybody who is there before the newcomers.
+    writes = [_update(column, rows) for column in _COLUMNS if (rows := _changed(old, column))]
+    if new:
+        writes.append(insert("people", _COLUMNS, [tuple(row.values()) for row in new.values()]))
     return writes
+
+
+def _registered(event: PersonRegistered, at: datetime) -> dict[str, Value]:
+    username = _unless_erased(event.username)
+    row: dict[str, Value] = {
+        "user_id": event.user_id,
+        "number": event.number,
+        "document": event.document,
+        "username": username,
+        "username_key": name_key(username) if username else None,
+        "email": _unless_erased(event.email),
+        "phone": _unless_erased(event.phone),
+        "name": _unless_erased(event.name),
+        "avatar": _unless_erased(event.avatar),
+        "google_id": _unless_erased(event.google_id),
+        "email_verified": event.email_verified,
+        "address": 0 if event.email is None else 1,
+        "referral_code": event.referral_code,
+        "referred_by": event.referred_by,
+        "role": "user",
+        "session_version": 0,
+        "erased": False,
+        "created_at": at,
+        "updated_at": at,
+    }
+    assert row.keys() == _COLUMNS.keys()
+    return row
+
+
+def _change(row: dict[str, Value], event: Event) -> None:
+    match event:
+        case EmailVerified():
+            row["email_verified"] = True
+        case EmailChanged(email=email, address=address):
+            email = _unless_erased(email)
+            if row.get("username") is not None and row["username"] == row["email"]:
+                assert email is not None
+                row |= {"username": email, "username_key": name_key(email)}
+            row |= {"email": email, "email_verified": False, "address": address}
+        case PhoneChanged() | PersonRenamed() | AvatarChanged() | GoogleLinked():
+            (column,) = event.PERSONAL
+            row[column] = _unless_erased(getattr(event, column))
+        case PasswordChanged(session_version=session_version):
+            row["session_version"] = session_version
+        case RoleGranted(role=role):
+            row["role"] = role
+        case PersonErased():
+            row |= dict.fromkeys(_PERSONAL) | {"erased": True}
+
+
+def _changed(people: dict[str, dict[str, Value]], column: str) -> list[tuple[Value, ...]]:
+    return [(user_id, row[column]) for user_id, row in people.items() if column in row]
+
+
+def _update(column: str, rows: list[tuple[Value, ...]]) -> Statement:
+    if column != "email":
+        return update("people", "user_id", {"user_id": "uuid", column: _COLUMNS[column]}, rows)
+    user_ids, emails = zip(*rows, strict=True)
+    keys = [name_key(email) if isinstance(email, str) else None for email in emails]
+    return exactly(len(rows), _CHANGE_EMAIL, (array(user_ids), array(emails), array(keys)))
 
 
 def _unless_erased(text: str | None) -> str | None:
@@ -114,29 +210,34 @@ def _unless_erased(text: str | None) -> str | None:
     return None if text == ERASED else text
 
 
-_ERASE: Final = """
-update people p set username = null, username_key = null, email = null, phone = null, name = null, avatar = null,
-    google_id = null, erased = true, session_version = session_version + 1, updated_at = gone.at
-from unnest(%s::uuid[], %s::timestamptz[]) as gone (user_id, at) where p.user_id = gone.user_id"""
+_PERSONAL: Final = ("username", "username_key", "email", "phone", "name", "avatar", "google_id")
+
+# Who has the address for a username has the new one for a username.
+_CHANGE_EMAIL: Final = """
+update people p set email = new.email,
+    username = case when p.username = p.email then new.email else p.username end,
+    username_key = case when p.username = p.email then new.key else p.username_key end
+from unnest(%s::uuid[], %s::text[], %s::text[]) as new (user_id, email, key) where p.user_id = new.user_id"""
 
 PEOPLE: Final = ReadModel(
     name="people",
     tables=("people",),
     schema=SCHEMA,
-    events=frozenset({PersonRegistered, EmailVerified, PersonErased}),
+    events=_EVENTS,
     statements=statements,
     personal=True,
     refusals={
         "people_username": UsernameTaken,
         "people_email": EmailTaken,
         "people_phone": PhoneTaken,
+        "people_google_id": GoogleTaken,
         "people_referral_code": ReferralCodeTaken,
     },
 )
 
 _SELECT: Final = """
-select user_id::text, number, username, email, phone, name, avatar, google_id, email_verified, referral_code, role,
-    session_version, created_at, updated_at
+select user_id::text, number, username, email, phone, name, avatar, google_id, email_verified, address,
+    referral_code, role, session_version, created_at, updated_at
 from people where not erased and """
 
 
@@ -146,6 +247,10 @@ async def person(db: Database, user_id: str) -> Person | None:
 
 async def person_by_email(db: Database, email: str) -> Person | None:
     return await db.fetch_one(Person, _SELECT + "email = %s", (email,))
+
+
+async def person_by_google_id(db: Database, google_id: str) -> Person | None:
+    return await db.fetch_one(Person, _SELECT + "google_id = %s", (google_id,))
 
 
 async def person_by_referral_code(db: Database, code: str) -> Person | None:
@@ -158,8 +263,32 @@ async def person_by_login(db: Database, username: str, email: str | None, phone:
     return await db.fetch_one(Person, sql, (name_key(username), email, phone))
 
 
+async def standing_of(db: Database, user_id: str) -> Standing | None:
+    """What a token of theirs is judged by; None if there is no such account."""
+    return await db.fetch_one(
+        Standing,
+        """
+        select session_version, role,
+            array(select token_id::text from ended_tokens e where e.user_id = p.user_id) as ended
+        from people p where p.user_id = %s and not p.erased""",
+        (user_id,),
+    )
+
+
+class _UserId(msgspec.Struct):
+    user_id: str
+
+
+async def lately_erased(db: Database) -> list[str]:
+    """Who was erased in the last day in which anybody was."""
+    sql = """
+    select user_id::text from people
+    where erased and updated_at > (select max(updated_at) from people where erased) - interval '1 day'"""
+    return [row.user_id for row in await db.fetch(_UserId, sql)]
+
+
 class _Hash(msgspec.Struct):
-    password_hash: str
+    password_hash: str | None
 
 
 async def password_hash(db: Database, user_id: str) -> str | None:

@@ -60,6 +60,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str
     negative_prompt: str | None
     source_image_url: str | None
+    source_file: str | None
     parameters: dict[str, Any]
     style: str | None
     transparent: bool
@@ -115,7 +116,8 @@ with busy as (
 update queue q set fence = q.fence + 1, lease_until = %(until)s, worker = %(worker)s
 from due, tasks t where q.task_id = due.task_id and t.task_id = q.task_id
 returning q.task_id::text, q.number, q.user_id::text, q.fence, q.attempt, t.task_type, t.model_provider, t.model_name,
-    t.renderer, t.prompt, t.negative_prompt, t.source_image_url, t.parameters, t.style, t.transparent, t.price,
+    t.renderer, t.prompt, t.negative_prompt, t.source_image_url, t.source_file, t.parameters, t.style, t.transparent,
+    t.price,
     (select array_agg(w.work_id::text order by w.position) from works w where w.task_id = q.task_id) as works"""
 
 

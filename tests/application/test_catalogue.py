@@ -21,6 +21,7 @@ MODEL = Model(
         "seed": Limits(type="integer", min=0),
         "style": Limits(type="string", choices=("oil", "photo")),
         "note": Limits(type="string"),
+        "strength": Limits(type="number", min=0, max=1.5),
     },
 )
 OTHER = msgspec.structs.replace(MODEL, name="other", tasks=("text2img", "img2img"))
@@ -65,8 +66,14 @@ def test_what_the_model_does_not_know_is_dropped() -> None:
 
 
 def test_whatever_lies_within_the_limits_is_taken_as_it_is() -> None:
-    given = {"width": 2048, "seed": 10**12, "style": "oil", "note": ""}
+    given = {"width": 2048, "seed": 10**12, "style": "oil", "note": "", "strength": 0.7}
     assert MODEL.checked(given) == given
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 1, 0.30000000000000004, 1.5])
+def test_a_number_may_have_decimals_and_stays_what_it_is(value: float) -> None:
+    taken = MODEL.checked({"strength": value})["strength"]
+    assert (taken, type(taken)) == (value, type(value))
 
 
 BETWEEN = Reason("between", low=64, high=2048)
@@ -86,6 +93,14 @@ BETWEEN = Reason("between", low=64, high=2048)
         ("style", "OIL", Reason("one_of", choices=("oil", "photo"))),
         ("style", 1, Reason("type", expected="string")),
         ("note", ["a"], Reason("type", expected="string")),
+        ("strength", -0.1, Reason("between", low=0, high=1.5)),
+        ("strength", 1.6, Reason("between", low=0, high=1.5)),
+        ("strength", 10**400, Reason("between", low=0, high=1.5)),
+        ("strength", "0.7", Reason("type", expected="number")),
+        ("strength", True, Reason("type", expected="number")),
+        ("strength", None, Reason("type", expected="number")),
+        ("strength", float("nan"), Reason("type", expected="number")),
+        ("strength", float("inf"), Reason("type", expected="number")),
     ],
 )
 def test_what_breaks_a_limit_is_named_with_its_reason(name: str, value: Any, reason: Reason) -> None:

@@ -24,6 +24,7 @@ from mintage.domain.generation.events import (
     GenerationStarted,
 )
 from mintage.domain.registration.decider import REGISTRATION, Erase, PersonUnknown
+from mintage.domain.work.decider import WORK, ChangeWork, DeleteWork
 from mintage.domain.work.events import WorkCompleted, WorkCreated, WorkFailed
 from tests.application.world import World
 
@@ -183,6 +184,47 @@ class TestRequesting:
         await studio.succeed(task_id, [output()])
         assert [event.prompt for event in world.all_of(GenerationRequested)] == ["[erased]"]
         assert (world.account("ann").available, world.account("ann").held) == (90, 0)
+
+    @pytest.mark.parametrize("prompt", ["", " ", "\n\t", "\u3000"])
+    async def test_a_prompt_that_says_nothing_is_refused(self, world: World, studio: Studio, prompt: str) -> None:
+        before = len(world.entries)
+        with pytest.raises(InvalidFields) as refused:
+            await studio.generations.request("ann", replace(ASK, prompt=prompt))
+        assert list(refused.value.fields) == ["prompt"]
+        assert len(world.entries) == before
+
+    async def test_a_source_of_ours_is_a_picture_one_may_see(self, world: World, studio: Studio) -> None:
+        await world.register("bob", having=100)
+        task_id = await studio.request()
+        (work_id,) = studio.works(task_id)
+
+        async def usable(user_id: str, suffix: str = ".png") -> bool:
+            ask = replace(ASK, task_type="img2img", source_image_url="x", source_file=f"ab/{work_id}{suffix}")
+            before = len(world.entries)
+            try:
+                await studio.generations.request(user_id, ask)
+            except InvalidFields as refused:
+                return list(refused.fields) != ["source_image_url"] or len(world.entries) != before
+            return True
+
+        async def change(command: ChangeWork | DeleteWork) -> None:
+            await world.journal.transact(
+                lambda transaction: transaction.execute(WORK, work_id, command), actor=command.user_id
+            )
+
+        assert not await usable("ann"), "it is not finished"
+        await studio.start(task_id)
+        await studio.succeed(task_id, [output()])
+        assert await usable("ann")
+        assert await usable("ann", "-thumbnail.webp")
+        assert not await usable("ann", ".mp4")
+        assert not await usable("bob")
+        await change(ChangeWork(user_id="ann", is_public=True))
+        assert await usable("bob")
+        await change(DeleteWork(user_id="ann"))
+        assert not await usable("ann")
+        avatar = replace(ASK, task_type="img2img", source_image_url="x", source_file="avatars/bob/1.webp")
+        await studio.generations.request("ann", avatar)
 
     async def test_a_video_makes_a_video(self, world: World, studio: Studio) -> None:
         await studio.generations.request("ann", replace(ASK, task_type="text2video"))

@@ -1,19 +1,32 @@
-"""A work is made by one task and comes out or fails once."""
+"""A work is made by one task, comes out or fails once, and is its owner's to name, publish and delete."""
 
 import pytest
 
 from mintage.domain.work.decider import (
     WORK,
+    ChangeWork,
     CompleteWork,
     CreateWork,
+    DeleteWork,
     FailWork,
     Work,
     WorkCommand,
     WorkExists,
+    WorkInTheMaking,
+    WorkNotYours,
     WorkOver,
     WorkUnknown,
 )
-from mintage.domain.work.events import WorkCompleted, WorkCreated, WorkEvent, WorkFailed
+from mintage.domain.work.events import (
+    WorkCompleted,
+    WorkCreated,
+    WorkDeleted,
+    WorkEvent,
+    WorkFailed,
+    WorkPublished,
+    WorkRenamed,
+    WorkUnpublished,
+)
 from tests.scenario import Given
 
 
@@ -45,9 +58,14 @@ COMPLETED = WorkCompleted(
 )
 FAIL = FailWork(error_message="no luck")
 FAILED = WorkFailed(error_message="no luck")
+PUBLISHED, UNPUBLISHED, DELETED = WorkPublished(), WorkUnpublished(), WorkDeleted()
+RENAMED = WorkRenamed(user_id="ann", title="Cat")
+CHANGE = ChangeWork(user_id="ann", title="Cat", is_public=True)
+DELETE = DeleteWork(user_id="ann")
 
 ENDINGS = pytest.mark.parametrize("ending", [COMPLETED, FAILED], ids=["completed", "failed"])
 ENDERS = pytest.mark.parametrize("command", [COMPLETE, FAIL], ids=["complete", "fail"])
+ORDERS = pytest.mark.parametrize("command", [CHANGE, DELETE], ids=["change", "delete"])
 
 
 def test_a_work_is_in_the_making_from_the_start() -> None:
@@ -80,3 +98,71 @@ def test_what_was_never_begun_cannot_end(command: WorkCommand) -> None:
 @ENDERS
 def test_a_work_ends_once(ending: WorkEvent, command: WorkCommand) -> None:
     given(CREATED, ending).when(command).then_refused(WorkOver)
+
+
+@pytest.mark.parametrize("history", [(), (COMPLETED,), (FAILED,)], ids=["processing", "completed", "failed"])
+def test_the_owner_names_and_publishes_a_work_at_any_time(history: tuple[WorkEvent, ...]) -> None:
+    then = given(CREATED, *history).when(CHANGE).then(RENAMED, PUBLISHED)
+    assert then.state().is_public
+
+
+def test_what_is_not_mentioned_stays() -> None:
+    given(CREATED).when(ChangeWork(user_id="ann", title="Cat")).then(RENAMED)
+    given(CREATED).when(ChangeWork(user_id="ann", is_public=True)).then(PUBLISHED)
+    given(CREATED).when(ChangeWork(user_id="ann")).then()
+
+
+def test_a_title_can_be_taken_away() -> None:
+    given(CREATED, RENAMED).when(ChangeWork(user_id="ann", title=None)).then(WorkRenamed(user_id="ann"))
+
+
+@pytest.mark.parametrize("is_public", [True, False])
+def test_publishing_twice_is_publishing_once(is_public: bool) -> None:
+    history = (PUBLISHED,) if is_public else (PUBLISHED, UNPUBLISHED)
+    given(CREATED, *history).when(ChangeWork(user_id="ann", is_public=is_public)).then()
+
+
+def test_a_published_work_is_withdrawn() -> None:
+    withdraw = ChangeWork(user_id="ann", is_public=False)
+    assert given(CREATED, PUBLISHED).when(withdraw).then(UNPUBLISHED).state() == Work("ann", "processing")
+
+
+@ENDINGS
+def test_a_work_that_ended_is_deleted(ending: WorkEvent) -> None:
+    given(CREATED, ending).when(DELETE).then(DELETED)
+
+
+def test_a_work_in_the_making_is_not_deleted() -> None:
+    given(CREATED).when(DELETE).then_refused(WorkInTheMaking)
+
+
+@pytest.mark.parametrize("command", [CHANGE, DELETE, COMPLETE, FAIL], ids=["change", "delete", "complete", "fail"])
+def test_a_deleted_work_is_unknown(command: WorkCommand) -> None:
+    given(CREATED, COMPLETED, PUBLISHED, DELETED).when(command).then_refused(WorkUnknown)
+
+
+def test_the_id_of_a_deleted_work_is_not_used_again() -> None:
+    given(CREATED, COMPLETED, DELETED).when(CREATE).then_refused(WorkExists)
+
+
+@ORDERS
+def test_what_was_never_begun_is_nobodys(command: WorkCommand) -> None:
+    given().when(command).then_refused(WorkUnknown)
+
+
+BY_BOB = pytest.mark.parametrize(
+    "command",
+    [ChangeWork(user_id="bob", title="Mine"), ChangeWork(user_id="bob"), DeleteWork(user_id="bob")],
+    ids=["change", "change nothing", "delete"],
+)
+
+
+@BY_BOB
+def test_to_anybody_else_a_private_work_is_unknown(command: WorkCommand) -> None:
+    given(CREATED, COMPLETED).when(command).then_refused(WorkUnknown)
+    given(CREATED, COMPLETED, PUBLISHED, UNPUBLISHED).when(command).then_refused(WorkUnknown)
+
+
+@BY_BOB
+def test_a_public_work_is_its_owners_alone_to_change(command: WorkCommand) -> None:
+    given(CREATED, COMPLETED, PUBLISHED).when(command).then_refused(WorkNotYours)

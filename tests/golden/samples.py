@@ -13,6 +13,12 @@ from typing import Final
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mintage.domain.catalogue import TAGS, AnyEvent
+from mintage.domain.character.events import (
+    CharacterAvatarChanged,
+    CharacterCreated,
+    CharacterDeleted,
+    CharacterRenamed,
+)
 from mintage.domain.credits.events import (
     CreditsConsumed,
     CreditsExpired,
@@ -31,8 +37,28 @@ from mintage.domain.generation.events import (
 )
 from mintage.domain.recharge.events import RechargePaid, RechargeRequested
 from mintage.domain.recorded import Recorded
-from mintage.domain.registration.events import EmailVerified, PersonErased, PersonRegistered, ReferralRewarded
-from mintage.domain.work.events import WorkCompleted, WorkCreated, WorkFailed
+from mintage.domain.registration.events import (
+    AvatarChanged,
+    EmailChanged,
+    EmailVerified,
+    GoogleLinked,
+    PasswordChanged,
+    PersonErased,
+    PersonRegistered,
+    PersonRenamed,
+    PhoneChanged,
+    ReferralRewarded,
+    RoleGranted,
+)
+from mintage.domain.work.events import (
+    WorkCompleted,
+    WorkCreated,
+    WorkDeleted,
+    WorkFailed,
+    WorkPublished,
+    WorkRenamed,
+    WorkUnpublished,
+)
 from mintage.infra.codec import encode
 
 FOLDER: Final = Path(__file__).parent
@@ -43,6 +69,7 @@ BOB: Final = "0199b1c0-0000-7000-8000-00000000000b"
 TASK: Final = "0199b1c0-0000-7000-8000-0000000000a1"
 CAT: Final = "0199b1c0-0000-7000-8000-0000000000b1"
 DOG: Final = "0199b1c0-0000-7000-8000-0000000000b2"
+FOX: Final = "0199b1c0-0000-7000-8000-0000000000f1"
 ORDER: Final = "0199b1c0-0000-7000-8000-0000000000c1"
 MONEY: Final = "0199b1c0-0000-7000-8000-0000000000d1"
 COMMAND: Final = "0199b1c0-0000-7000-8000-0000000000e1"
@@ -69,11 +96,21 @@ SAMPLES: Final[tuple[Recorded, ...]] = (
             phone="13800138000",
             name='Ann "安" Li',
             referred_by=BOB,
+            avatar="https://example.com/ann.png",
+            google_id="110169484474386276334",
+            email_verified=True,
         ),
     ),
     _at(2, ANN, ANN, EmailVerified(user_id=ANN)),
     _at(3, ANN, ANN, ReferralRewarded(user_id=ANN, recharge_id=ORDER)),
     _at(4, ANN, "system", PersonErased(user_id=ANN)),
+    _at(5, ANN, ANN, EmailChanged(user_id=ANN, email="ann@example.org", address=2)),
+    _at(6, ANN, ANN, PhoneChanged(user_id=ANN, phone="13900139000")),
+    _at(7, ANN, ANN, PersonRenamed(user_id=ANN, name="新昵称")),
+    _at(8, ANN, ANN, AvatarChanged(user_id=ANN, avatar="avatars/0199b1c0/1.webp")),
+    _at(9, ANN, ANN, PasswordChanged(user_id=ANN, reason="reset", session_version=3)),
+    _at(10, ANN, ANN, GoogleLinked(user_id=ANN, google_id="110169484474386276334")),
+    _at(11, ANN, "operator", RoleGranted(user_id=ANN, role="finance")),
     _at(
         1,
         ANN,
@@ -144,6 +181,7 @@ SAMPLES: Final[tuple[Recorded, ...]] = (
             source_image_url="https://example.com/cat.png",
             style="cartoon",
             transparent=True,
+            source_file="b2/0199b1c0-0000-7000-8000-0000000000b2.png",
         ),
     ),
     _at(2, TASK, "worker-1", GenerationStarted(attempt=1, fence=1, worker="worker-1")),
@@ -167,6 +205,25 @@ SAMPLES: Final[tuple[Recorded, ...]] = (
         ),
     ),
     _at(2, DOG, "worker-1", WorkFailed(error_message="此作品未生成")),
+    _at(3, CAT, ANN, WorkRenamed(user_id=ANN, title="花园里的猫")),
+    _at(4, CAT, ANN, WorkPublished()),
+    _at(5, CAT, ANN, WorkUnpublished()),
+    _at(6, CAT, ANN, WorkDeleted()),
+    _at(
+        1,
+        FOX,
+        ANN,
+        CharacterCreated(
+            user_id=ANN,
+            number=4004,
+            character_type="sora",
+            name="小狐狸",
+            avatar_url="https://example.com/fox.png",
+        ),
+    ),
+    _at(2, FOX, ANN, CharacterRenamed(user_id=ANN, name="Fox")),
+    _at(3, FOX, ANN, CharacterAvatarChanged(user_id=ANN, avatar_url="https://example.com/red-fox.png")),
+    _at(4, FOX, ANN, CharacterDeleted()),
     _at(1, ORDER, ANN, RechargeRequested(user_id=ANN, amount_fen=1_000, credits=100, payment_method="alipay")),
     _at(2, ORDER, "system", RechargePaid(payment_reference="2026020322001", amount_fen=1_000)),
 )

@@ -198,7 +198,7 @@ async def test_without_a_token_nothing_else_is_looked_at(
     [
         ("GET", "/api/v1/nowhere", 404, "NOT_FOUND"),
         ("GET", "/api/v1", 404, "NOT_FOUND"),
-        ("POST", "/api/v1/generate/text-to-video", 404, "NOT_FOUND"),
+        ("POST", "/api/v1/generate/text-to-music", 404, "NOT_FOUND"),
         ("DELETE", "/api/v1/auth/login", 405, "METHOD_NOT_ALLOWED"),
         ("GET", "/api/nowhere", 404, "NOT_FOUND"),
         ("GET", "/api/v1x", 404, "NOT_FOUND"),

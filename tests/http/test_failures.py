@@ -35,6 +35,7 @@ SERVER_STATUSES = {
     "EMAIL_ALREADY_EXISTS": 409,
     "CONFLICT": 409,
     "IDEMPOTENCY_KEY_REUSED": 409,
+    "RATE_LIMITED": 429,
     "GENERATION_FAILED": 502,
     "INTERNAL_ERROR": 500,
     "SERVICE_UNAVAILABLE": 503,
@@ -58,7 +59,7 @@ def test_every_refusal_of_the_program_has_an_answer() -> None:
 def test_the_statuses_are_those_of_the_documents() -> None:
     for answer in ANSWERS.values():
         assert answer.status == SERVER_STATUSES[answer.error]
-        assert answer.v1 in {400, 401, 403, 404, 500, 503}
+        assert answer.v1 in {400, 401, 403, 404, 429, 500, 503}
 
 
 def test_every_message_is_there_in_both_languages() -> None:

@@ -118,6 +118,7 @@ async def test_a_failed_generation_is_not_tried_again_under_its_key(client: http
     again = await client.post("/api/images/generate", json=wish, headers=keyed)
     assert first.status_code == again.status_code == 502
     assert first.json() == again.json()
+    assert ("Idempotency-Replayed" in first.headers, again.headers["Idempotency-Replayed"]) == (False, "true")
     assert await balance(client, me) == 100
 
 

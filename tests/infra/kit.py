@@ -16,6 +16,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from mintage.application.catalogue import Catalogue
+from mintage.application.characters import Characters
 from mintage.application.generations import Ask, Generations, Output
 from mintage.application.recharges import Recharges
 from mintage.application.records import Receipt, Record
@@ -29,8 +30,10 @@ from mintage.domain.credits.decider import (
     HoldCredits,
     ReleaseHold,
 )
+from mintage.domain.generation.decider import GENERATION
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.decider import REGISTRATION, Erase, Register, VerifyEmail
+from mintage.domain.work.decider import WORK, ChangeWork, DeleteWork
 from mintage.infra.gateways import SandboxGateway
 from mintage.infra.identifiers import new_id
 from mintage.infra.journal import JournalLimits, PostgresJournal
@@ -303,7 +306,7 @@ async def a_day(journal: Journal, people: Sequence[str] = ()) -> Day:
     await recharges.recharge(payer, 5, "wechat", render=lambda _: b"{}")
     await outcomes([consume(user_id, 1 + turn) for turn, user_id in enumerate(people)], journal)
     await journal.transact(
-        lambda transaction: transaction.execute(REGISTRATION, asker, VerifyEmail()) and None, actor=asker
+        lambda transaction: transaction.execute(REGISTRATION, asker, VerifyEmail(address=1)) and None, actor=asker
     )
 
     async def task(user_id: str) -> str:
@@ -318,7 +321,44 @@ async def a_day(journal: Journal, people: Sequence[str] = ()) -> Day:
     await generations.succeed(day.partial, [FILE, None, FILE], kind="image", fence=1, worker="w")
     await generations.fail(day.failed, error_code="E", error_message="no", fence=1, worker="w")
     await generations.cancel(asker, day.cancelled)
+    await _keep_works(journal, asker, day)
+    await _keep_characters(Characters(journal, new_id), [asker, *gone])
     for user_id in gone:
         await generations.request(user_id, ASK)
         await journal.transact(erase(user_id), actor="system")
     return day
+
+
+async def _keep_works(journal: Journal, owner: str, day: Day) -> None:
+    """One is renamed twice and published, one published and withdrawn, one deleted, one renamed while it is made."""
+
+    def works_of(task_id: str) -> Work[tuple[str, ...]]:
+        return lambda transaction: transaction.state(GENERATION, task_id).works
+
+    async def give(work_id: str, command: ChangeWork | DeleteWork) -> None:
+        await journal.transact(lambda transaction: transaction.execute(WORK, work_id, command) and None, actor=owner)
+
+    named, shown, gone = await journal.transact(works_of(day.completed), actor=owner)
+    (unmade, *_) = await journal.transact(works_of(day.processing), actor=owner)
+    await give(named, ChangeWork(user_id=owner, title="title-canary", is_public=True))
+    await give(named, ChangeWork(user_id=owner, title=None))
+    await give(shown, ChangeWork(user_id=owner, is_public=True))
+    await give(shown, ChangeWork(user_id=owner, title="title-canary"))
+    await give(shown, ChangeWork(user_id=owner, is_public=False))
+    await give(gone, ChangeWork(user_id=owner, title="title-canary", is_public=True))
+    await give(gone, DeleteWork(user_id=owner))
+    await give(unmade, ChangeWork(user_id=owner, title="title-canary", is_public=True))
+
+
+async def _keep_characters(characters: Characters, owners: Sequence[str]) -> None:
+    """Each has one as it was made, one changed twice, and one that is gone."""
+    for owner in owners:
+        _, changed, gone = [
+            await characters.create(
+                owner, name="character-canary", avatar_url="https://canary.example", character_type="sora"
+            )
+            for _ in range(3)
+        ]
+        await characters.change(owner, changed, avatar_url=None)
+        await characters.change(owner, changed, name="character-canary 2")
+        await characters.delete(owner, gone)

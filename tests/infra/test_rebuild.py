@@ -91,6 +91,7 @@ TAMPERED = {
     "tasks": "update tasks set charged = 1 where number = 3",
     "queue": "delete from queue where number = (select min(number) from queue)",
     "works": "update works set user_id = task_id where number = 2",
+    "characters": "update characters set name = 'x' where number = 2",
     "recharges": "update recharges set status = 'pending'",
     "numbers": "update numbers set last = last + 1 where kind = 'task'",
     "statistics": "update statistics set total = total + 1 where measure = 'registrations'",

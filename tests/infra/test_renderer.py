@@ -168,7 +168,7 @@ def test_longer_words_win_over_the_words_inside_them() -> None:
 
 
 THINGS = ("cat", "dog", "rabbit", "bear", "panda", "fox", "bird", "fish", "butterfly", "robot", "person", "house")
-MADE = ("castle", "boat", "car", "rocket", "balloon", "tree", "cup", "fruit", "flowers")
+MADE = ("castle", "boat", "car", "rocket", "balloon", "tree", "cup", "fruit", "flowers", "ball")
 
 
 @pytest.mark.parametrize("thing", THINGS + MADE)

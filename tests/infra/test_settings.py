@@ -85,6 +85,24 @@ def test_a_variable_nobody_knows_is_refused_by_name() -> None:
         ("MASTER_KEY", b64encode(bytes(31)).decode()),
         ("CORS_ORIGINS", "("),
         ("CATALOGUE", "/nowhere/catalogue.toml"),
+        ("PASSWORD_MIN", "129"),
+        ("PORT", "65536"),
+        ("LOG_LEVEL", "LOUD"),
+        ("HOST", ""),
+        ("PUBLIC_URL", "example.org"),
+        ("RATE_LIMIT", "sometimes"),
+        ("TRUSTED_PROXIES", "10.0.0.1, proxy.example.org"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("DATABASE_URL", "mysql://localhost/mintage"),
+        ("DATABASE_URL", "postgresql://localhost:port/mintage"),
+        ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "redis://localhost:port"),
+        ("SMTP_URL", "http://localhost"),
+        ("SMTP_URL", "smtp://localhost:99999"),
+        ("MAIL_FROM", "nobody"),
+        ("MAIL_FROM", "mintage <a@example.org>\nBcc: b@example.org"),
+        ("GOOGLE_DISCOVERY_URL", "accounts.google.com"),
+        ("GOOGLE_REDIRECT_URI", "example.org/back"),
     ],
 )
 def test_what_cannot_be_used_is_named(name: str, text: str) -> None:
@@ -98,9 +116,83 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
     assert names == {"MINTAGE_PORT", "MINTAGE_QUEUE_MAX", "MINTAGE_ENV", "MINTAGE_NOPE"}
 
 
-def test_a_key_is_never_repeated_in_a_complaint() -> None:
-    key = b64encode(b"a key that is too short").decode()
-    assert key not in "".join(refused({"MINTAGE_MASTER_KEY": key}))
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("DATABASE_URL", "postgresql://127.0.0.1,127.0.0.2:5433/mintage?target_session_attrs=read-write"),
+        ("DATABASE_URL", "host=/run/postgresql dbname=mintage"),
+        ("REDIS_URL", "unix:///run/redis.sock"),
+        ("REDIS_URL", "rediss://:word@redis.example.org:6380/1"),
+        ("SMTP_URL", "smtp://user%40example.org:p%40ss@mail.example.org:587"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8, 192.168.1.7, fd00::/8,"),
+    ],
+)
+def test_what_can_be_used_is_taken_as_it_is(name: str, text: str) -> None:
+    assert getattr(read_settings({f"MINTAGE_{name}": text}), name.lower()) == text
+
+
+def test_sign_in_with_google_needs_all_three() -> None:
+    client = {"MINTAGE_GOOGLE_CLIENT_ID": "client"}
+    wrong = refused(client)
+    assert [line.partition(":")[0] for line in wrong] == ["MINTAGE_GOOGLE_CLIENT_SECRET", "MINTAGE_GOOGLE_REDIRECT_URI"]
+    rest = {"MINTAGE_GOOGLE_CLIENT_SECRET": "s", "MINTAGE_GOOGLE_REDIRECT_URI": "https://example.org/back"}
+    assert read_settings({**client, **rest}).google_client_id == "client"
+
+
+class TestFiles:
+    """``MINTAGE_<NAME>_FILE`` names a file with the value."""
+
+    def test_every_kind_of_setting_may_be_in_one(self, tmp_path: Path) -> None:
+        for name, text in (("key", f"{KEY}\n"), ("port", " 8080 "), ("limit", "off\n"), ("url", "")):
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        found = read_settings(
+            {
+                "MINTAGE_SECRET_KEY_FILE": str(tmp_path / "key"),
+                "MINTAGE_PORT_FILE": str(tmp_path / "port"),
+                "MINTAGE_RATE_LIMIT_FILE": str(tmp_path / "limit"),
+                "MINTAGE_SMTP_URL_FILE": str(tmp_path / "url"),
+            }
+        )
+        assert (found.secret_key, found.port, found.rate_limit, found.smtp_url) == (KEY, 8080, False, "")
+
+    def test_one_that_is_not_there_or_cannot_be_read_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+        for path in (tmp_path / "nowhere", tmp_path, tmp_path / "bytes"):
+            (line,) = refused({"MINTAGE_SECRET_KEY_FILE": str(path)})
+            assert line.startswith("MINTAGE_SECRET_KEY_FILE: ")
+
+    def test_the_value_and_its_file_together_are_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "port").write_text("1", encoding="utf-8")
+        (line,) = refused({"MINTAGE_PORT": "1", "MINTAGE_PORT_FILE": str(tmp_path / "port")})
+        assert line == "MINTAGE_PORT_FILE: MINTAGE_PORT is set as well"
+
+    def test_there_is_none_for_what_is_no_setting(self, tmp_path: Path) -> None:
+        (line,) = refused({"MINTAGE_SECRET_FILE": str(tmp_path)})
+        assert line == "MINTAGE_SECRET_FILE: there is no such setting"
+
+
+SECRETS = [
+    ("MASTER_KEY", "S3cret"),
+    ("SECRET_KEY", "S3cret"),
+    # The password has to be percent-encoded, and is not.
+    ("DATABASE_URL", "postgresql://mintage:100%S3cret@localhost/mintage"),
+    ("DATABASE_URL", "postgresql://mintage:S3cret/S3cret@localhost/mintage"),
+    ("DATABASE_URL", "postgresql://mintage:a@S3cret@localhost/mintage"),
+    ("DATABASE_URL", "mysql://mintage:S3cret@localhost/mintage"),
+    ("REDIS_URL", "http://:S3cret@localhost"),
+    ("REDIS_URL", "redis://:S3cret#x@localhost"),
+    ("SMTP_URL", "smtp://user:S3cret/x@localhost"),
+    ("SMTP_URL", "user:S3cret@localhost"),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), SECRETS)
+def test_a_secret_is_never_repeated_in_a_complaint(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(text, encoding="utf-8")
+    for environ in ({f"MINTAGE_{name}": text}, {f"MINTAGE_{name}_FILE": str(tmp_path / "secret")}):
+        (line,) = refused(environ)
+        assert line.startswith(f"MINTAGE_{name}: ")
+        assert "S3cret" not in line
 
 
 @pytest.mark.parametrize("value", ["1", "y", "yes", "TRUE", "on"])

@@ -35,6 +35,7 @@ class RequestGeneration(Command, frozen=True):
     source_image_url: str | None = None
     style: str | None = None
     transparent: bool = False
+    source_file: str | None = None
 
 
 class StartAttempt(Command, frozen=True):

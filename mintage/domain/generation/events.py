@@ -16,7 +16,8 @@ Parameter: TypeAlias = str | int | float | bool
 class GenerationRequested(Event, frozen=True, tag="generation.requested"):
     """A task was accepted at a frozen ``price`` in credits; ``works`` are its outputs to be, in order.
 
-    ``number`` is v1's integer id. ``renderer`` names what will really serve the model.
+    ``number`` is v1's integer id. ``renderer`` names what will really serve the model. ``source_file`` is the storage
+    key of the source image, if its url is one of ours.
     """
 
     PERSONAL: ClassVar[tuple[str, ...]] = ("prompt", "negative_prompt", "source_image_url")
@@ -36,6 +37,7 @@ class GenerationRequested(Event, frozen=True, tag="generation.requested"):
     source_image_url: str | None = None
     style: str | None = None
     transparent: bool = False
+    source_file: str | None = None
 
 
 class GenerationStarted(Event, frozen=True, tag="generation.started"):

@@ -1,12 +1,23 @@
-"""A work is made by one task and comes out or fails once."""
+"""A work is made by one task, comes out or fails once, and is its owner's to name, publish and delete."""
 
 from typing import Literal, TypeAlias, assert_never
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 
 from mintage.domain.decider import Command, Decider, Refusal
-from mintage.domain.work.events import WorkCompleted, WorkCreated, WorkEvent, WorkFailed, WorkType
+from mintage.domain.work.events import (
+    WorkCompleted,
+    WorkCreated,
+    WorkDeleted,
+    WorkEvent,
+    WorkFailed,
+    WorkPublished,
+    WorkRenamed,
+    WorkType,
+    WorkUnpublished,
+)
 
 
 class CreateWork(Command, frozen=True):
@@ -32,11 +43,31 @@ class FailWork(Command, frozen=True):
     error_message: str
 
 
-WorkCommand: TypeAlias = CreateWork | CompleteWork | FailWork
+class ChangeWork(Command, frozen=True):
+    """``user_id`` is who asks. What is unset stays; a ``title`` of None takes it away."""
+
+    user_id: str
+    title: str | UnsetType | None = UNSET
+    is_public: bool | UnsetType = UNSET
+
+
+class DeleteWork(Command, frozen=True):
+    """``user_id`` is who asks."""
+
+    user_id: str
+
+
+Making: TypeAlias = CompleteWork | FailWork
+Keeping: TypeAlias = ChangeWork | DeleteWork
+WorkCommand: TypeAlias = CreateWork | Making | Keeping
 
 
 class WorkUnknown(Refusal):
-    """There is no such work."""
+    """There is no such work, or none that the one who asks may know of."""
+
+
+class WorkNotYours(Refusal):
+    """The work is public, but somebody else's: it may be seen and not changed."""
 
 
 class WorkExists(Refusal):
@@ -47,9 +78,14 @@ class WorkOver(Refusal):
     """The work has come out or failed and stays as it is."""
 
 
+class WorkInTheMaking(Refusal):
+    """The work can be deleted when its task is over; the task can be cancelled."""
+
+
 class Work(msgspec.Struct, frozen=True):
     user_id: str = ""
-    status: Literal["unknown", "processing", "completed", "failed"] = "unknown"
+    status: Literal["unknown", "processing", "completed", "failed", "deleted"] = "unknown"
+    is_public: bool = False
 
 
 def decide(command: WorkCommand, work: Work) -> tuple[WorkEvent, ...]:
@@ -57,8 +93,16 @@ def decide(command: WorkCommand, work: Work) -> tuple[WorkEvent, ...]:
         if work.status != "unknown":
             raise WorkExists
         return (WorkCreated(**asdict(command)),)
-    if work.status == "unknown":
+    if work.status in {"unknown", "deleted"}:
         raise WorkUnknown
+    if isinstance(command, Making):
+        return _make(command, work)
+    if command.user_id != work.user_id:
+        raise WorkNotYours if work.is_public else WorkUnknown
+    return _keep(command, work)
+
+
+def _make(command: Making, work: Work) -> tuple[WorkEvent, ...]:
     if work.status != "processing":
         raise WorkOver
     match command:
@@ -66,6 +110,23 @@ def decide(command: WorkCommand, work: Work) -> tuple[WorkEvent, ...]:
             return (WorkCompleted(**asdict(command)),)
         case FailWork(error_message=error_message):
             return (WorkFailed(error_message=error_message),)
+        case _:
+            assert_never(command)
+
+
+def _keep(command: Keeping, work: Work) -> tuple[WorkEvent, ...]:
+    match command:
+        case ChangeWork(user_id=user_id, title=title, is_public=is_public):
+            events: list[WorkEvent] = []
+            if title is not UNSET:
+                events.append(WorkRenamed(user_id=user_id, title=title))
+            if is_public not in {UNSET, work.is_public}:
+                events.append(WorkPublished() if is_public else WorkUnpublished())
+            return tuple(events)
+        case DeleteWork():
+            if work.status == "processing":
+                raise WorkInTheMaking
+            return (WorkDeleted(),)
         case _:
             assert_never(command)
 
@@ -78,6 +139,12 @@ def evolve(work: Work, event: WorkEvent) -> Work:
             return replace(work, status="completed")
         case WorkFailed():
             return replace(work, status="failed")
+        case WorkRenamed():
+            return work
+        case WorkPublished() | WorkUnpublished():
+            return replace(work, is_public=isinstance(event, WorkPublished))
+        case WorkDeleted():
+            return replace(work, status="deleted", is_public=False)
         case _:
             assert_never(event)
 

@@ -1,10 +1,10 @@
 """What can happen to a work.
 
 Stored for ever: a tag is never renamed, its meaning never changes, fields are only added and with defaults;
-anything else is a new tag and an upcaster.
+anything else is a new tag and an upcaster. Fields in ``PERSONAL`` are sealed with the person's own key.
 """
 
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from mintage.domain.decider import Event
 
@@ -40,4 +40,27 @@ class WorkFailed(Event, frozen=True, tag="work.failed"):
     error_message: str
 
 
-WorkEvent: TypeAlias = WorkCreated | WorkCompleted | WorkFailed
+class WorkRenamed(Event, frozen=True, tag="work.renamed"):
+    """The owner gave the work another title, or took it away."""
+
+    PERSONAL: ClassVar[tuple[str, ...]] = ("title",)
+
+    user_id: str
+    title: str | None = None
+
+
+class WorkPublished(Event, frozen=True, tag="work.published"):
+    """From now on anybody who is signed in may see the work, and anybody at all its file."""
+
+
+class WorkUnpublished(Event, frozen=True, tag="work.unpublished"):
+    """The work is the owner's alone again."""
+
+
+class WorkDeleted(Event, frozen=True, tag="work.deleted"):
+    """The owner removed the work for good; its file goes after this. What it cost stays spent."""
+
+
+WorkEvent: TypeAlias = (
+    WorkCreated | WorkCompleted | WorkFailed | WorkRenamed | WorkPublished | WorkUnpublished | WorkDeleted
+)

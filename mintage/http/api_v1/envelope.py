@@ -7,8 +7,9 @@ from litestar import Response
 
 from mintage.http import messages
 from mintage.http.calls import Call
-from mintage.http.failures import Problem
+from mintage.http.failures import Answer, Problem
 from mintage.http.languages import Language, Text
+from mintage.http.openapi import Schema, object_of
 from mintage.http.replies import Json
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -26,6 +27,27 @@ def body(data: object, language: Language, message: Text = messages.SUCCESS) -> 
 
 def ok(call: Call, data: object, message: Text = messages.SUCCESS) -> Json:
     return Json(body(data, call.language, message))
+
+
+def success_schema(_: str, data: Schema | None) -> Schema:
+    return object_of({"code": {"const": 0}, "message": {"type": "string"}, "data": data or {"type": "null"}})
+
+
+def message_of(answer: Answer) -> Text:
+    return answer.v1_message or answer.message
+
+
+def failure_schema(answer: Answer, details: Schema) -> Schema:
+    data = object_of({"error": {"const": answer.error}})
+    data["properties"] |= details.get("properties", {})
+    data["required"] += details.get("required", [])
+    return object_of(
+        {
+            "code": {"const": answer.v1},
+            "message": {"type": "string", "examples": list(message_of(answer))},
+            "data": data,
+        }
+    )
 
 
 def failure(problem: Problem) -> Response[bytes]:

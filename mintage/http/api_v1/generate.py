@@ -6,34 +6,69 @@ import msgspec
 from litestar import Controller, get, post
 from litestar.params import FromPath
 
+from mintage.application.catalogue import UnknownModel
 from mintage.application.generations import Ask
+from mintage.application.ports import Files
+from mintage.application.refusals import RateLimited
 from mintage.application.services import Services
-from mintage.domain.generation.decider import TaskUnknown
+from mintage.domain.credits.decider import InsufficientCredits
+from mintage.domain.generation.decider import TaskOver, TaskUnknown
+from mintage.domain.urls import url_of
 from mintage.http import messages
 from mintage.http.api_v1.envelope import body, ok
 from mintage.http.api_v1.views import TaskView, as_accepted, task_view
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
+from mintage.http.forms import Form
+from mintage.http.kinds import WebUrl
+from mintage.http.openapi import Operation
 from mintage.http.queries import id_of
 from mintage.http.repeats import answered, kept, replay_headers, task_of_reply
 from mintage.http.replies import Json
 from mintage.projections.tasks import Task, task_of
 from mintage.projections.works import works_of_tasks
 
-TEXT_TO_IMAGE_PATH: Final = "/api/v1/generate/text-to-image"
-TASKS_PATH: Final = "/api/v1/generate/tasks"
+GENERATE_PATH: Final = "/api/v1/generate"
+TASKS_PATH: Final = f"{GENERATE_PATH}/tasks"
+REFUSALS: Final = (UnknownModel, InsufficientCredits, RateLimited)
 
 
-class TextToImage(msgspec.Struct, frozen=True):
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What all four tasks take; which ``parameters`` there are is the model's affair."""
+
     prompt: Annotated[str, msgspec.Meta(min_length=1, max_length=4_000)]
-    task_type: Literal["text2img"] = "text2img"
     model_provider: str | None = None
     model_name: str | None = None
     negative_prompt: Annotated[str, msgspec.Meta(max_length=4_000)] | None = None
     parameters: dict[str, Any] = {}
 
 
+class TextToImage(Asked, frozen=True, kw_only=True):
+    task_type: Literal["text2img"] = "text2img"
+
+
+class TextToVideo(Asked, frozen=True, kw_only=True):
+    task_type: Literal["text2video"] = "text2video"
+
+
+class FromImage(Asked, frozen=True, kw_only=True):
+    """The url of one of one's own works or of a public one, or any picture in the web."""
+
+    source_image_url: WebUrl
+
+
+class ImageToImage(FromImage, frozen=True, kw_only=True):
+    task_type: Literal["img2img"] = "img2img"
+
+
+class ImageToVideo(FromImage, frozen=True, kw_only=True):
+    task_type: Literal["img2video"] = "img2video"
+
+
 TEXT_TO_IMAGE: Final = Body(TextToImage)
+IMAGE_TO_IMAGE: Final = Body(ImageToImage)
+TEXT_TO_VIDEO: Final = Body(TextToVideo)
+IMAGE_TO_VIDEO: Final = Body(ImageToVideo)
 
 
 class GenerateController(Controller):
@@ -41,25 +76,41 @@ class GenerateController(Controller):
     tags = ("生成接口",)
 
     @post("/text-to-image", status_code=200)
+    @Operation("文生图", TaskView, body=TEXT_TO_IMAGE, refusals=REFUSALS, repeatable=True)
     async def text_to_image(self, request: Call) -> Json:
-        caller, raw, services = await request.caller(), await request.raw(), request.services
-        ask = Ask(document="v1", **msgspec.structs.asdict(TEXT_TO_IMAGE.read(raw)))
-        repeatable = request.repeatable(caller.user_id, TEXT_TO_IMAGE_PATH, raw)
-        reply = await services.generations.request(caller.user_id, ask, repeatable=repeatable)
-        if reply.body is not None:
-            return answered(reply)
-        task = as_accepted(await _task(services, caller.user_id, task_of_reply(reply)))
-        created = body(task_view(task, (), services.files), request.language, messages.TASK_ACCEPTED)
-        return Json(await kept(services, repeatable, created), headers=replay_headers(reply))
+        """One to four images (``parameters.count``). Credits are held now, and charged for what comes out."""
+        return await _accepted(request, "text-to-image", TEXT_TO_IMAGE)
+
+    @post("/image-to-image", status_code=200)
+    @Operation("图生图", TaskView, body=IMAGE_TO_IMAGE, refusals=REFUSALS, repeatable=True)
+    async def image_to_image(self, request: Call) -> Json:
+        """An image painted anew. Credits are held now, and charged for what comes out."""
+        return await _accepted(request, "image-to-image", IMAGE_TO_IMAGE)
+
+    @post("/text-to-video", status_code=200)
+    @Operation("文生视频", TaskView, body=TEXT_TO_VIDEO, refusals=REFUSALS, repeatable=True)
+    async def text_to_video(self, request: Call) -> Json:
+        """A film of a prompt. Credits are held now, and charged when it is done."""
+        return await _accepted(request, "text-to-video", TEXT_TO_VIDEO)
+
+    @post("/image-to-video", status_code=200)
+    @Operation("图生视频", TaskView, body=IMAGE_TO_VIDEO, refusals=REFUSALS, repeatable=True)
+    async def image_to_video(self, request: Call) -> Json:
+        """A film of an image. Credits are held now, and charged when it is done."""
+        return await _accepted(request, "image-to-video", IMAGE_TO_VIDEO)
 
     @get("/tasks/{task_id:str}")
+    @Operation("获取任务状态", TaskView)
     async def show(self, request: Call, task_id: FromPath[str]) -> Json:
+        """Any task of one's own, also that of an images/generate."""
         caller = await request.caller()
         task = await _task(request.services, caller.user_id, id_of(task_id))
         return ok(request, await _view(request.services, task))
 
     @post("/tasks/{task_id:str}/cancel", status_code=200)
+    @Operation("取消任务", TaskView, refusals=(TaskOver,), repeatable=True)
     async def cancel(self, request: Call, task_id: FromPath[str]) -> Json:
+        """Gives the held credits back."""
         caller, raw, services = await request.caller(), await request.raw(), request.services
         task_uuid = (await _task(services, caller.user_id, id_of(task_id))).task_id
         repeatable = request.repeatable(caller.user_id, f"{TASKS_PATH}/{task_uuid}/cancel", raw)
@@ -69,6 +120,29 @@ class GenerateController(Controller):
         view = await _view(services, await _task(services, caller.user_id, task_uuid))
         content = await kept(services, repeatable, body(view, request.language, messages.TASK_CANCELLED))
         return Json(content, headers=replay_headers(reply))
+
+
+async def _accepted(request: Call, name: str, kind: Body[Any]) -> Json:
+    caller, raw, services = await request.caller(), await request.raw(), request.services
+    ask = _ask(kind.read(raw), services.files)
+    repeatable = request.repeatable(caller.user_id, f"{GENERATE_PATH}/{name}", raw)
+    await services.limits.generated(caller.user_id, request.address)
+    reply = await services.generations.request(caller.user_id, ask, repeatable=repeatable)
+    if reply.body is not None:
+        return answered(reply)
+    task = as_accepted(await _task(services, caller.user_id, task_of_reply(reply)))
+    created = body(task_view(task, (), services.files), request.language, messages.TASK_ACCEPTED)
+    return Json(await kept(services, repeatable, created), headers=replay_headers(reply))
+
+
+def _ask(asked: Asked, files: Files) -> Ask:
+    ask = Ask(document="v1", **msgspec.structs.asdict(asked))
+    if ask.source_image_url is None:
+        return ask
+    form = Form()
+    url = form.canonical("source_image_url", ask.source_image_url, url_of)
+    form.done()
+    return msgspec.structs.replace(ask, source_file=files.key_of_url(url))
 
 
 async def _task(services: Services, user_id: str, task_id: int | str) -> Task:

@@ -1,13 +1,15 @@
 """What document-v1 shows of people, tasks and works."""
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
 from mintage.application.ports import Files
+from mintage.http.files import avatar_url
+from mintage.http.kinds import Moment, TaskStatus, TaskType, Url, Uuid, WorkStatus, WorkType
 from mintage.http.times import whole, whole_or_none
+from mintage.projections.characters import Character
 from mintage.projections.ledger import Balance
 from mintage.projections.people import Person
 from mintage.projections.tasks import Task
@@ -16,19 +18,19 @@ from mintage.projections.works import Work
 
 class UserView(msgspec.Struct, frozen=True, kw_only=True):
     id: int
-    uuid: str
+    uuid: Uuid
     username: str
     nickname: str | None
     email: str | None
     email_verified: bool
     phone: str | None
-    avatar_url: str | None
+    avatar_url: Url | None
     computing_power: int
     held_computing_power: int
     referral_code: str
     role: str
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
 
 
 class SignedIn(msgspec.Struct, frozen=True):
@@ -38,28 +40,45 @@ class SignedIn(msgspec.Struct, frozen=True):
 
 class WorkView(msgspec.Struct, frozen=True, kw_only=True):
     id: int
-    uuid: str
+    uuid: Uuid
     task_id: int
     title: str | None
-    work_type: str
+    work_type: WorkType
     content_type: str | None
     model_provider: str
     model_name: str
     prompt: str
     negative_prompt: str | None
-    source_image_url: str | None
-    result_url: str | None
-    thumbnail_url: str | None
+    source_image_url: Url | None
+    result_url: Url | None
+    thumbnail_url: Url | None
     file_size: int | None
     width: int | None
     height: int | None
     duration: int | None
-    status: str
+    status: WorkStatus
     error_message: str | None
     is_public: bool
     computing_power_used: int
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
+
+
+class CharacterView(msgspec.Struct, frozen=True, kw_only=True):
+    id: int
+    uuid: Uuid
+    name: str
+    avatar_url: Url | None
+    type: str
+    created_at: Moment
+    updated_at: Moment
+
+
+class CharacterList(msgspec.Struct, frozen=True, rename={"page_size": "pageSize"}):
+    list: list[CharacterView]
+    total: int
+    page: int
+    page_size: int
 
 
 class WorkList(msgspec.Struct, frozen=True, rename={"page_size": "pageSize"}):
@@ -71,9 +90,9 @@ class WorkList(msgspec.Struct, frozen=True, rename={"page_size": "pageSize"}):
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     work_id: int
-    work_uuid: str
-    url: str | None
-    thumbnail_url: str | None
+    work_uuid: Uuid
+    url: Url | None
+    thumbnail_url: Url | None
     content_type: str | None
     file_size: int | None
     width: int | None
@@ -94,31 +113,31 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     """``renderer`` says what really serves the model."""
 
     id: int
-    uuid: str
-    task_type: str
+    uuid: Uuid
+    task_type: TaskType
     model_provider: str
     model_name: str
     renderer: str
     prompt: str
     negative_prompt: str | None
-    source_image_url: str | None
+    source_image_url: Url | None
     parameters: dict[str, Any]
-    status: str
+    status: TaskStatus
     progress: int
     queue_position: int | None
-    result_url: str | None
+    result_url: Url | None
     results: list[Result]
     error_code: str | None
     error_message: str | None
     computing_power_used: int
     billing: Billing
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    updated_at: datetime
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    updated_at: Moment
 
 
-def user_view(person: Person, balance: Balance) -> UserView:
+def user_view(person: Person, balance: Balance, files: Files) -> UserView:
     return UserView(
         id=person.number,
         uuid=person.user_id,
@@ -127,7 +146,7 @@ def user_view(person: Person, balance: Balance) -> UserView:
         email=person.email,
         email_verified=person.email_verified,
         phone=person.phone,
-        avatar_url=person.avatar,
+        avatar_url=avatar_url(files, person.avatar),
         computing_power=balance.available,
         held_computing_power=balance.held,
         referral_code=person.referral_code,
@@ -137,7 +156,8 @@ def user_view(person: Person, balance: Balance) -> UserView:
     )
 
 
-def work_view(work: Work, files: Files) -> WorkView:
+def work_view(work: Work, files: Files, reader: str) -> WorkView:
+    """What somebody is shown who may see the work; the image it was made from stays its owner's."""
     return WorkView(
         id=work.number,
         uuid=work.work_id,
@@ -149,9 +169,9 @@ def work_view(work: Work, files: Files) -> WorkView:
         model_name=work.model_name,
         prompt=work.prompt,
         negative_prompt=work.negative_prompt,
-        source_image_url=work.source_image_url,
-        result_url=_url(work.file, files),
-        thumbnail_url=_url(work.thumbnail, files),
+        source_image_url=work.source_image_url if reader == work.user_id else None,
+        result_url=_url(work.file, work, files),
+        thumbnail_url=_url(work.thumbnail, work, files),
         file_size=work.file_size,
         width=work.width,
         height=work.height,
@@ -162,6 +182,18 @@ def work_view(work: Work, files: Files) -> WorkView:
         computing_power_used=work.credits,
         created_at=whole(work.created_at),
         updated_at=whole(work.updated_at),
+    )
+
+
+def character_view(character: Character) -> CharacterView:
+    return CharacterView(
+        id=character.number,
+        uuid=character.character_id,
+        name=character.name,
+        avatar_url=character.avatar_url,
+        type=character.character_type,
+        created_at=whole(character.created_at),
+        updated_at=whole(character.updated_at),
     )
 
 
@@ -214,8 +246,8 @@ def _result(work: Work, files: Files) -> Result:
     return Result(
         work_id=work.number,
         work_uuid=work.work_id,
-        url=_url(work.file, files),
-        thumbnail_url=_url(work.thumbnail, files),
+        url=_url(work.file, work, files),
+        thumbnail_url=_url(work.thumbnail, work, files),
         content_type=work.content_type,
         file_size=work.file_size,
         width=work.width,
@@ -230,5 +262,5 @@ def _billing(task: Task) -> Billing:
     return Billing("captured" if task.charged else "released", task.price, task.charged, task.price - task.charged)
 
 
-def _url(key: str | None, files: Files) -> str | None:
-    return None if key is None else files.url(key)
+def _url(key: str | None, work: Work, files: Files) -> str | None:
+    return None if key is None else files.url(key, public=work.is_public)

@@ -6,11 +6,18 @@ from typing import Annotated, Final
 import msgspec
 from litestar import Controller, get, post
 
+from mintage.application.ledger import Consumption
+from mintage.application.recharges import Recharged
+from mintage.application.refusals import RateLimited
+from mintage.domain.credits.decider import InsufficientCredits
 from mintage.domain.fields import InvalidFields, Reason
 from mintage.http import messages
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
+from mintage.http.kinds import PaymentMethod, Uuid
 from mintage.http.languages import LANGUAGES
+from mintage.http.openapi import Operation
+from mintage.http.queries import Paging
 from mintage.http.repeats import answered
 from mintage.http.replies import Json
 from mintage.http.server_api import views
@@ -25,7 +32,7 @@ class Recharge(msgspec.Struct, frozen=True):
     """``amount`` is in whole yuan."""
 
     amount: Annotated[int, msgspec.Meta(ge=1, le=100_000)]
-    payment_method: str
+    payment_method: PaymentMethod
 
 
 class Consume(msgspec.Struct, frozen=True, gc=False):
@@ -35,6 +42,7 @@ class Consume(msgspec.Struct, frozen=True, gc=False):
 
 RECHARGE: Final = Body(Recharge)
 CONSUME: Final = Body(Consume)
+PAGE: Final = Paging("limit")
 
 # Made once: these run inside the journal, between everybody's commands.
 _RECHARGED: Final = {language: partial(body, language=language, message=messages.RECHARGED) for language in LANGUAGES}
@@ -43,26 +51,33 @@ _CONSUMED: Final = {language: partial(body, language=language, message=messages.
 
 class CreditController(Controller):
     path = "/credits"
-    tags = ("积分系统",)
+    tags = ("积分系统接口",)
 
     @get("/balance")
+    @Operation("获取用户积分", {"balance": int, "user_id": Uuid})
     async def balance(self, request: Call) -> Json:
+        """Credits available: neither spent nor held."""
         caller = await request.caller()
         balance = await balance_of(request.services.db, caller.user_id)
         return shown({"balance": balance.available, "user_id": caller.user_id})
 
     @get("/transactions")
+    @Operation("获取交易记录", views.Transactions, query=(PAGE,))
     async def transactions(self, request: Call) -> Json:
-        caller, page = await request.caller(), request.query.page("limit")
+        """Newest first. ``type`` gives the direction, ``kind`` the exact cause."""
+        caller, page = await request.caller(), request.query.page(PAGE)
         lines, total = await transactions_of(request.services.db, caller.user_id, limit=page.size, offset=page.offset)
         return shown(views.Transactions([views.line(line) for line in lines], total, page.number, page.size))
 
     @post("/recharge", status_code=200)
+    @Operation("充值积分", Recharged, body=RECHARGE, refusals=(RateLimited,), repeatable=True)
     async def recharge(self, request: Call) -> Json:
+        """``amount`` is in whole yuan."""
         caller, raw, services = await request.caller(), await request.raw(), request.services
         asked = RECHARGE.read(raw)
         if asked.payment_method not in services.terms.gateways:
             raise InvalidFields({"payment_method": Reason("one_of", choices=services.terms.gateways)})
+        await services.limits.recharged(caller.user_id, request.address)
         reply = await services.recharges.recharge(
             caller.user_id,
             asked.amount,
@@ -73,7 +88,9 @@ class CreditController(Controller):
         return answered(reply)
 
     @post("/consume", status_code=200)
+    @Operation("消费积分", Consumption, body=CONSUME, refusals=(InsufficientCredits,), repeatable=True)
     async def consume(self, request: Call) -> Json:
+        """Spends credits at once."""
         caller, raw = await request.caller(), await request.raw()
         asked = CONSUME.read(raw)
         reply = await request.services.ledger.consume(

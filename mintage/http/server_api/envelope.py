@@ -6,8 +6,9 @@ import msgspec
 from litestar import Response
 
 from mintage.http.calls import Call
-from mintage.http.failures import Problem
+from mintage.http.failures import Answer, Problem
 from mintage.http.languages import Language, Text
+from mintage.http.openapi import Schema, object_of
 from mintage.http.replies import Json
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -19,6 +20,8 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 class Done(msgspec.Struct, frozen=True):
+    """``data`` may be unset: the document shows some replies without."""
+
     success: bool
     data: Any
     message: str
@@ -37,12 +40,39 @@ def done(call: Call, data: object, message: Text, *, status: int = 200) -> Json:
     return Json(body(data, call.language, message), status)
 
 
+def success_schema(method: str, data: Schema | None) -> Schema:
+    properties: Schema = {"success": {"const": True}}
+    if data is not None:
+        properties["data"] = data
+    if method != "GET":
+        properties["message"] = {"type": "string"}
+    return object_of(properties)
+
+
+def failure_schema(answer: Answer, details: Schema) -> Schema:
+    schema = object_of(
+        {
+            "success": {"const": False},
+            "error": {"const": answer.error},
+            "message": {"type": "string", "examples": list(answer.message)},
+        }
+    )
+    if "properties" in details:
+        schema["properties"][_details(answer)] = details
+        schema["required"] += [_details(answer)] if details.get("required") else []
+    return schema
+
+
+def _details(answer: Answer) -> str:
+    # The document shows its one failure with ``data`` beside all those with ``details``.
+    return "data" if answer.error == "EMAIL_NOT_VERIFIED" else "details"
+
+
 def failure(problem: Problem) -> Response[bytes]:
     answer = problem.answer
     content: dict[str, Any] = {"success": False, "error": answer.error, "message": problem.message}
     if problem.details:
-        # The document shows its one failure with ``data`` beside all those with ``details``.
-        content["data" if answer.error == "EMAIL_NOT_VERIFIED" else "details"] = problem.details
+        content[_details(answer)] = problem.details
     headers = dict(problem.headers)
     if answer.status == 401:
         headers["WWW-Authenticate"] = "Bearer"

@@ -6,11 +6,15 @@ import msgspec
 from litestar import Controller, get, post
 
 from mintage.application.generations import Ask
+from mintage.application.refusals import RateLimited
 from mintage.application.services import Services
+from mintage.domain.credits.decider import InsufficientCredits
 from mintage.domain.generation.decider import TaskUnknown
 from mintage.http import messages
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
+from mintage.http.openapi import Operation
+from mintage.http.queries import Paging
 from mintage.http.refusals import GenerationFailed
 from mintage.http.repeats import answered, kept, replay_headers, task_of_reply
 from mintage.http.replies import Json
@@ -31,21 +35,32 @@ class Generate(msgspec.Struct, frozen=True):
 
 
 GENERATE: Final = Body(Generate)
+PAGE: Final = Paging("limit")
 
 
 class ImageController(Controller):
     path = "/images"
-    tags = ("AI图片生成",)
+    tags = ("AI图片生成接口",)
 
     @post("/generate", status_code=200)
+    @Operation(
+        "生成图片",
+        views.Made,
+        accepted=views.StillMaking,
+        body=GENERATE,
+        refusals=(InsufficientCredits, GenerationFailed, RateLimited),
+        repeatable=True,
+    )
     async def generate(self, request: Call) -> Json:
+        """Waits for the images; if they take longer it is 202, and the work goes on. What fails costs nothing."""
         caller, raw, services = await request.caller(), await request.raw(), request.services
         ask = _ask(GENERATE.read(raw))
         repeatable = request.repeatable(caller.user_id, GENERATE_PATH, raw)
+        await services.limits.generated(caller.user_id, request.address)
         reply = await services.generations.request(caller.user_id, ask, repeatable=repeatable)
         if reply.body is not None:
             return answered(reply)
-        task = await _ended(services, caller.user_id, task_of_reply(reply))
+        task = await _ended(services, caller.user_id, task_of_reply(reply), replayed=reply.receipt is not None)
         remaining = (await balance_of(services.db, caller.user_id)).available
         if not task.over:
             accepted = views.StillMaking([], 0, remaining, task.task_id)
@@ -57,8 +72,10 @@ class ImageController(Controller):
         return Json(content, headers=replay_headers(reply))
 
     @get("/history")
+    @Operation("获取生成历史", views.History, query=(PAGE,))
     async def history(self, request: Call) -> Json:
-        caller, page, services = await request.caller(), request.query.page("limit"), request.services
+        """One entry for each request, newest first."""
+        caller, page, services = await request.caller(), request.query.page(PAGE), request.services
         tasks, total = await image_history(services.db, caller.user_id, limit=page.size, offset=page.offset)
         works = await works_of_tasks(services.db, [task.task_id for task in tasks])
         entries = views.past_requests(tasks, works, services.files)
@@ -76,7 +93,7 @@ def _ask(asked: Generate) -> Ask:
     )
 
 
-async def _ended(services: Services, user_id: str, task_id: str) -> Task:
+async def _ended(services: Services, user_id: str, task_id: str, *, replayed: bool) -> Task:
     """The task when it is over or the wait is. Raises ``GenerationFailed``.
 
     A repeat of a request that failed ends here too: the key stays bound to its task, so that it cannot charge twice.
@@ -86,5 +103,5 @@ async def _ended(services: Services, user_id: str, task_id: str) -> Task:
     if task is None:
         raise TaskUnknown
     if task.status in {"failed", "cancelled"}:
-        raise GenerationFailed(task_id=task_id, reason=task.error_code or "CANCELLED")
+        raise GenerationFailed(task_id=task_id, reason=task.error_code or "CANCELLED", replayed=replayed)
     return task

@@ -1,12 +1,13 @@
 """What document-server shows of people, credits and images, each reply with just the fields of its example."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from mintage.application.ports import Files
+from mintage.http.files import avatar_url
+from mintage.http.kinds import Direction, Moment, Url, Uuid
 from mintage.http.times import whole
 from mintage.projections.ledger import TransactionLine
 from mintage.projections.people import Person
@@ -15,30 +16,48 @@ from mintage.projections.works import Work
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
+    id: Uuid
     email: str | None
     name: str
-    avatar: str | None
+    avatar: Url | None
     email_verified: bool
 
 
 class NewUser(User, frozen=True, kw_only=True):
-    created_at: datetime
+    created_at: Moment
 
 
 class Profile(NewUser, frozen=True, kw_only=True):
-    updated_at: datetime
+    updated_at: Moment
+
+
+class ChangedProfile(User, frozen=True, kw_only=True):
+    updated_at: Moment
+
+
+class GoogleUser(msgspec.Struct, frozen=True, kw_only=True):
+    id: Uuid
+    email: str | None
+    name: str
+    avatar: Url | None
+    google_id: str | None
+    email_verified: bool
+
+
+class PersonRole(msgspec.Struct, frozen=True):
+    id: Uuid
+    role: str
 
 
 class Line(msgspec.Struct, frozen=True):
-    id: str
-    type: str
+    id: Uuid
+    type: Direction
     kind: str
     amount: int
     description: str
     payment_method: str | None
     balance_after: int
-    created_at: datetime
+    created_at: Moment
 
 
 class Transactions(msgspec.Struct, frozen=True):
@@ -49,12 +68,12 @@ class Transactions(msgspec.Struct, frozen=True):
 
 
 class MadeImage(msgspec.Struct, frozen=True):
-    id: str
-    url: str
+    id: Uuid
+    url: Url
     prompt: str
     style: str | None
     transparent: bool
-    created_at: datetime
+    created_at: Moment
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -64,23 +83,23 @@ class Made(msgspec.Struct, frozen=True):
 
 
 class StillMaking(Made, frozen=True):
-    task_id: str
+    task_id: Uuid
 
 
 class PastImage(msgspec.Struct, frozen=True):
-    id: str
-    url: str
-    created_at: datetime
+    id: Uuid
+    url: Url
+    created_at: Moment
 
 
 class PastRequest(msgspec.Struct, frozen=True):
-    id: str
+    id: Uuid
     prompt: str
     style: str | None
     transparent: bool
     images: list[PastImage]
     credits_used: int
-    created_at: datetime
+    created_at: Moment
 
 
 class History(msgspec.Struct, frozen=True):
@@ -90,16 +109,28 @@ class History(msgspec.Struct, frozen=True):
     limit: int
 
 
-def user(person: Person) -> User:
-    return User(**_shared(person))
+def user(person: Person, files: Files) -> User:
+    return User(**_shared(person, files))
 
 
-def new_user(person: Person) -> NewUser:
-    return NewUser(**_shared(person), created_at=whole(person.created_at))
+def new_user(person: Person, files: Files) -> NewUser:
+    return NewUser(**_shared(person, files), created_at=whole(person.created_at))
 
 
-def profile(person: Person) -> Profile:
-    return Profile(**_shared(person), created_at=whole(person.created_at), updated_at=whole(person.updated_at))
+def profile(person: Person, files: Files) -> Profile:
+    return Profile(**_shared(person, files), created_at=whole(person.created_at), updated_at=whole(person.updated_at))
+
+
+def changed_profile(person: Person, files: Files) -> ChangedProfile:
+    return ChangedProfile(**_shared(person, files), updated_at=whole(person.updated_at))
+
+
+def google_user(person: Person, files: Files) -> GoogleUser:
+    return GoogleUser(**_shared(person, files), google_id=person.google_id)
+
+
+def role(person: Person) -> PersonRole:
+    return PersonRole(person.user_id, person.role)
 
 
 def line(transaction: TransactionLine) -> Line:
@@ -108,7 +139,14 @@ def line(transaction: TransactionLine) -> Line:
 
 def made_images(task: Task, works: Iterable[Work], files: Files) -> list[MadeImage]:
     return [
-        MadeImage(work.work_id, files.url(work.file), task.prompt, task.style, task.transparent, whole(work.created_at))
+        MadeImage(
+            work.work_id,
+            files.url(work.file, public=work.is_public),
+            task.prompt,
+            task.style,
+            task.transparent,
+            whole(work.created_at),
+        )
         for work in works
         if work.file is not None
     ]
@@ -118,7 +156,8 @@ def past_requests(tasks: Sequence[Task], works: Iterable[Work], files: Files) ->
     images: Mapping[str, list[PastImage]] = {task.task_id: [] for task in tasks}
     for work in works:
         if work.file is not None:
-            images[work.task_id].append(PastImage(work.work_id, files.url(work.file), whole(work.created_at)))
+            url = files.url(work.file, public=work.is_public)
+            images[work.task_id].append(PastImage(work.work_id, url, whole(work.created_at)))
     return [
         PastRequest(
             task.task_id,
@@ -133,11 +172,11 @@ def past_requests(tasks: Sequence[Task], works: Iterable[Work], files: Files) ->
     ]
 
 
-def _shared(person: Person) -> dict[str, Any]:
+def _shared(person: Person, files: Files) -> dict[str, Any]:
     return {
         "id": person.user_id,
         "email": person.email,
         "name": person.name or person.username,
-        "avatar": person.avatar,
+        "avatar": avatar_url(files, person.avatar),
         "email_verified": person.email_verified,
     }

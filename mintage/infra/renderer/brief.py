@@ -10,7 +10,7 @@ from mintage.infra.renderer import lexicon
 TIMES = ("dawn", "noon", "sunset", "night")
 SETTINGS = ("space", "city", "sea", "mountains", "forest", "desert", "garden", "still", "landscape", "abstract")
 CREATURES = ("cat", "dog", "rabbit", "bear", "panda", "fox", "bird", "fish", "butterfly", "robot", "person")
-OBJECTS = ("house", "castle", "boat", "car", "rocket", "balloon", "tree", "cup", "fruit", "flowers")
+OBJECTS = ("house", "castle", "boat", "car", "rocket", "balloon", "tree", "cup", "fruit", "flowers", "ball")
 COLOURS = ("red", "orange", "gold", "green", "cyan", "blue", "purple", "pink", "white", "black")
 
 _HOME = {

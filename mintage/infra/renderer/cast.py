@@ -23,6 +23,7 @@ _PAINTED: dict[str, Callable[[Colour], list[Layer]]] = {
     "rocket": objects.rocket,
     "balloon": objects.balloon,
     "cup": objects.cup,
+    "ball": objects.ball,
 }
 _PLACED: dict[str, Callable[[Palette, np.random.Generator], list[Layer]]] = {
     "house": lambda palette, chance: objects.house(chance, night=palette.dark),

@@ -12,8 +12,8 @@ from mintage.infra.renderer.shapes import Frame, Layer, Role, ellipse, layer, pl
 
 # How often mountains close the view where nobody asked for them.
 _FAR_HILLS = {"landscape": 1.0, "garden": 0.8, "sea": 0.4}
-_AFLOAT = ("boat", "fish")
-_ALOFT = ("rocket", "balloon", "butterfly")
+AFLOAT = ("boat", "fish")
+ALOFT = ("rocket", "balloon", "butterfly")
 _SIZES = {
     "house": 0.44,
     "castle": 0.56,
@@ -24,6 +24,7 @@ _SIZES = {
     "butterfly": 0.40,
     "tree": 0.70,
     "cup": 0.46,
+    "ball": 0.24,
 }
 
 
@@ -155,9 +156,9 @@ def _row(
         y = ground
         if name == "person":
             y = frame.height
-        elif name in _ALOFT and zoom == 1.0:
+        elif name in ALOFT and zoom == 1.0:
             y = min(ground, frame.height * 0.5 + size * 0.5) - 0.1
-        elif zoom == 1.0 and name not in _AFLOAT:
+        elif zoom == 1.0 and name not in AFLOAT:
             shade = ellipse(x + 0.05 * size, ground, size * 0.52, size * 0.075)
             yield layer(shade, (0.05, 0.05, 0.10), role=Role.SHADOW, opacity=0.5, soft=0.022)
         things = cast.drawn(name, brief, palette, chance)

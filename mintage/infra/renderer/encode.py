@@ -15,10 +15,10 @@ def png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def webp_within(png: bytes, side: int) -> bytes:
+def webp_within(image: Image.Image, side: int) -> bytes:
     """The picture no larger than `side` either way; see-through where the original is."""
-    with Image.open(io.BytesIO(png)) as image:
-        image.thumbnail((side, side), Image.Resampling.LANCZOS)
-        file = io.BytesIO()
-        image.save(file, "WEBP", quality=82, method=2)
+    small = image.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    small.save(file, "WEBP", quality=82, method=2)
     return file.getvalue()

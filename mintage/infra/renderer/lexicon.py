@@ -69,6 +69,7 @@ WORDS: dict[str, str] = {
         "flower rose tulip lily sunflower bouquet floral lavender daisy 鲜花 花朵 玫瑰 向日葵 郁金香 薰衣草 花"
     ),
     "cup": "cup coffee tea mug latte 咖啡 茶杯 杯子 茶",
+    "ball": "ball football basketball 皮球 毛线球 足球 篮球 小球",
     "fruit": "apple fruit orange lemon peach 苹果 水果 橙子 桃子",
     # colours
     "red": "red crimson scarlet 红色 红",

@@ -115,6 +115,15 @@ def balloon(accent: Colour) -> list[Layer]:
     ]  # fmt: skip
 
 
+def ball(accent: Colour) -> list[Layer]:
+    stripes = [stroke([(-0.44, y), (0.0, y + 0.17), (0.44, y)], 0.10) for y in (-0.74, -0.42)]
+    return [
+        layer(ellipse(0, -0.5, 0.5), accent, scaled(accent, 0.8)),
+        layer(stripes, (0.99, 0.95, 0.86), role=Role.MARK),
+        layer(ellipse(-0.17, -0.72, 0.11, 0.07, -0.6), (1, 1, 1), role=Role.MARK, opacity=0.6, soft=0.03),
+    ]
+
+
 def cup(accent: Colour) -> list[Layer]:
     steam = [stroke([(x, -0.74), (x + 0.05, -0.84), (x - 0.03, -0.94), (x + 0.03, -1.06)],
         0.035, 0.008) for x in (-0.12, 0.03, 0.17)]  # fmt: skip

@@ -44,15 +44,17 @@ class Layer:
     opacity: float = 1.0
     soft: float = 0.0
     """How far the edge is blurred."""
+    drift: tuple[float, float] = (0.0, 0.0)
+    """Where it is going, in units a second: a film shows it, a picture holds it still."""
 
 
 def layer(
     shapes: Points | Iterable[Points], top: Colour, bottom: Colour | None = None, *, role: Role = Role.THING,
-    depth: float = 0.0, opacity: float = 1.0, soft: float = 0.0,
+    depth: float = 0.0, opacity: float = 1.0, soft: float = 0.0, drift: tuple[float, float] = (0.0, 0.0),
 ) -> Layer:  # fmt: skip
     outlines = (shapes,) if isinstance(shapes, np.ndarray) else tuple(shapes)
     # Pillow compares its numbers with tuples, which numpy's own floats turn into arrays.
-    return Layer(outlines, top, bottom or top, role, float(depth), float(opacity), float(soft))
+    return Layer(outlines, top, bottom or top, role, float(depth), float(opacity), float(soft), drift)
 
 
 def ellipse(x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0, corners: int = 56) -> Points:

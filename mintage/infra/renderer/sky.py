@@ -37,17 +37,19 @@ def falling(brief: Brief, frame: Frame, chance: np.random.Generator) -> Iterator
         for share in (0.50, 0.62, 0.78):
             at = frame.width * float(chance.uniform(0.2, 0.8))
             bank = ellipse(at, frame.height * share, frame.width * chance.uniform(0.5, 0.8), frame.height * 0.035)
-            yield layer(bank, (0.90, 0.92, 0.94), role=Role.VEIL, opacity=0.42, soft=0.06)
+            yield layer(bank, (0.90, 0.92, 0.94), role=Role.VEIL, opacity=0.42, soft=0.06, drift=(share * 0.05, 0.0))
     if "rain" in brief.sky:
-        for count, length, width in ((260, 0.05, 0.0018), (70, 0.10, 0.0032)):
+        for count, length, width, speed in ((260, 0.05, 0.0018, 1.1), (70, 0.10, 0.0032, 1.7)):
             spots = _scattered(chance, int(count * area), frame)
             streaks = [stroke([(x, y), (x - length * 0.22, y + length)], width) for x, y in spots]
-            yield layer(streaks, (0.86, 0.92, 1.0), role=Role.VEIL, opacity=0.42)
+            along = (-0.22 * speed, speed)
+            yield layer(streaks, (0.86, 0.92, 1.0), role=Role.VEIL, opacity=0.42, drift=along)
     if "snow" in brief.sky:
-        for count, size, soft in ((190, 0.0035, 0.0), (70, 0.007, 0.001), (14, 0.015, 0.005)):
+        for count, size, soft, speed in ((190, 0.0035, 0.0, 0.05), (70, 0.007, 0.001, 0.09), (14, 0.015, 0.005, 0.16)):
             spots = _scattered(chance, int(count * area), frame)
             flakes = [ellipse(x, y, size * chance.uniform(0.6, 1.2), corners=10) for x, y in spots]
-            yield layer(flakes, (1, 1, 1), role=Role.VEIL, opacity=0.88, soft=soft)
+            aslant = (speed * 0.3, speed)
+            yield layer(flakes, (1, 1, 1), role=Role.VEIL, opacity=0.88, soft=soft, drift=aslant)
 
 
 def _scattered(chance: np.random.Generator, count: int, frame: Frame) -> list[tuple[float, float]]:

@@ -1,0 +1,132 @@
+"""What a person proves: an address by a mailed code, a new password by the old one or by a code; and signing out."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Literal
+
+from mintage.application.codes import CodeMail
+from mintage.application.limits import Limits
+from mintage.application.people import is_password, known
+from mintage.application.ports import Claims, Codes, Mailer, Notice, PasswordHasher, Sessions
+from mintage.application.records import PasswordSet, Purpose, TokenEnded
+from mintage.application.refusals import InvalidCode, InvalidCredentials
+from mintage.application.transaction import Journal, Transaction
+from mintage.domain.decider import Refusal
+from mintage.domain.registration.decider import (
+    REGISTRATION,
+    AddressChanged,
+    ChangePassword,
+    RegistrationCommand,
+    ResetPassword,
+    VerifyEmail,
+)
+from mintage.projections.people import Person, person_by_email
+from mintage.projections.sql import Database
+
+
+class WrongOldPassword(Refusal):
+    """The password that is to be changed is not the one that was given."""
+
+
+class Credentials:
+    def __init__(
+        self,
+        journal: Journal,
+        db: Database,
+        *,
+        hasher: PasswordHasher,
+        codes: Codes,
+        code_mail: CodeMail,
+        mailer: Mailer,
+        sessions: Sessions,
+        limits: Limits,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._journal = journal
+        self._db = db
+        self._hasher = hasher
+        self._codes = codes
+        self._code_mail = code_mail
+        self._mailer = mailer
+        self._sessions = sessions
+        self._limits = limits
+        self._clock = clock
+
+    async def send_code(
+        self, email: str, purpose: Purpose, *, language: Literal["zh", "en"], name: str | None, address: str
+    ) -> None:
+        """Mail a code, if the e-mail is somebody's; who asks cannot tell. Raises ``RateLimited``."""
+        await self._limits.code_sent(email, purpose, address)
+        found = await person_by_email(self._db, email)
+        known = name or (found.name if found else None)
+        mailing = self._code_mail.drawn(email, purpose, language=language, name=known, deliver=found is not None)
+        await self._journal.transact(mailing, actor="system")
+
+    async def verify_email(self, email: str, code: str, *, address: str) -> Person:
+        """Take a mailed code as proof of the e-mail. Raises ``InvalidCode``, ``RateLimited``."""
+        found = await self._redeemed("verification", email, code, address)
+        await self._proved(found, VerifyEmail(address=found.address))
+        return await known(self._db, found.user_id)
+
+    async def reset_password(
+        self, email: str, code: str, new_password: str, *, language: Literal["zh", "en"], address: str
+    ) -> None:
+        """Set a password by a mailed code, which proves the e-mail too; every token ends.
+
+        Raises ``InvalidCode``, ``RateLimited``.
+        """
+        found = await self._redeemed("password_reset", email, code, address)
+        hashed = await self._hasher.hash(new_password)
+        await self._proved(found, ResetPassword(address=found.address), PasswordSet(found.user_id, hashed))
+        self._mailer.send(Notice(email, "password_changed", found.name, language))
+
+    async def change_password(
+        self, caller: Claims, old_password: str, new_password: str, *, language: Literal["zh", "en"], address: str
+    ) -> Person:
+        """Set a password by the old one; every token ends. Raises ``WrongOldPassword``, ``RateLimited``."""
+        try:
+            async with self._limits.sign_in(caller.user_id, address):
+                if not await is_password(self._db, self._hasher, caller.user_id, old_password):
+                    raise InvalidCredentials
+        except InvalidCredentials:
+            raise WrongOldPassword from None
+        hashed = await self._hasher.hash(new_password)
+
+        def work(transaction: Transaction) -> None:
+            transaction.execute(REGISTRATION, caller.user_id, ChangePassword(session_version=caller.sv))
+            transaction.record(PasswordSet(caller.user_id, hashed))
+
+        await self._journal.transact(work, actor=caller.user_id)
+        changed = await known(self._db, caller.user_id)
+        if changed.email is not None and changed.email_verified:
+            self._mailer.send(Notice(changed.email, "password_changed", changed.name, language))
+        return changed
+
+    async def sign_out(self, caller: Claims) -> None:
+        """End the token that asks, and no other."""
+
+        def work(transaction: Transaction) -> None:
+            transaction.record(TokenEnded(caller.jti, caller.user_id, transaction.now))
+            transaction.after.append(lambda: self._sessions.forget(caller.user_id))
+
+        await self._journal.transact(work, actor=caller.user_id)
+
+    async def _redeemed(self, purpose: Purpose, email: str, code: str, address: str) -> Person:
+        async with self._limits.code_tried(address):
+            if not await self._codes.redeem(purpose, email, code, self._clock()):
+                raise InvalidCode
+            found = await person_by_email(self._db, email)
+            if found is None:
+                raise InvalidCode
+            return found
+
+    async def _proved(self, found: Person, command: RegistrationCommand, *records: PasswordSet) -> None:
+        def work(transaction: Transaction) -> None:
+            try:
+                transaction.execute(REGISTRATION, found.user_id, command)
+            except AddressChanged:
+                raise InvalidCode from None
+            for record in records:
+                transaction.record(record)
+
+        await self._journal.transact(work, actor=found.user_id)

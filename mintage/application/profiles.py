@@ -1,0 +1,80 @@
+"""What a person shows of themselves, and what they may do."""
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from mintage.application.codes import CodeMail
+from mintage.application.limits import Limits
+from mintage.application.people import known
+from mintage.application.ports import Avatars
+from mintage.application.transaction import Journal, Transaction
+from mintage.domain.registration.decider import REGISTRATION, ChangeProfile, EmailTaken, GrantRole, UsernameTaken
+from mintage.domain.registration.events import Role
+from mintage.projections.people import Person
+from mintage.projections.sql import Database
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything already in its canonical form; what is unset stays, None clears."""
+
+    name: str | UnsetType | None = UNSET
+    avatar: str | UnsetType | None = UNSET
+    email: str | UnsetType | None = UNSET
+    phone: str | UnsetType | None = UNSET
+
+
+class Profiles:
+    def __init__(
+        self, journal: Journal, db: Database, *, code_mail: CodeMail, avatars: Avatars, limits: Limits
+    ) -> None:
+        self._journal = journal
+        self._db = db
+        self._code_mail = code_mail
+        self._avatars = avatars
+        self._limits = limits
+
+    async def change(self, user_id: str, changes: Changes, *, language: Literal["zh", "en"], address: str) -> Person:
+        """Change what differs; a new e-mail is unverified and gets a code.
+
+        Raises ``EmailTaken``, ``PhoneTaken``, ``EmailNeeded``, ``RateLimited``.
+        """
+        before = await known(self._db, user_id)
+        if isinstance(changes.avatar, str):
+            changes = replace(changes, avatar=self._avatars.own(user_id, changes.avatar))
+        given = {
+            field: value
+            for field, value in msgspec.structs.asdict(changes).items()
+            if value is not UNSET and value != getattr(before, field)
+        }
+        if not given:
+            return before
+        email = given.get("email")
+        if email is not None:
+            await self._limits.code_sent(email, "verification", address)
+            mailing = self._code_mail.drawn(
+                email, "verification", language=language, name=given.get("name", before.name)
+            )
+
+        def work(transaction: Transaction) -> None:
+            transaction.execute(REGISTRATION, user_id, ChangeProfile(**given))
+            if email is not None:
+                mailing(transaction)
+
+        try:
+            await self._journal.transact(work, actor=user_id)
+        except UsernameTaken:
+            # Of who has the address for a username.
+            raise EmailTaken from None
+        if "avatar" in given:
+            await self._avatars.remove(before.avatar)
+        return await known(self._db, user_id)
+
+    async def grant_role(self, user_id: str, role: Role, *, actor: str) -> Person:
+        """Give a role in place of the one before, from the next request on. Raises ``PersonUnknown``."""
+        await self._journal.transact(
+            lambda transaction: transaction.execute(REGISTRATION, user_id, GrantRole(role=role)), actor=actor
+        )
+        return await known(self._db, user_id)

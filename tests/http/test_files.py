@@ -1,0 +1,115 @@
+"""Files are served to who may see them, whole or in part, and to nobody from the moment they may not."""
+
+from io import BytesIO
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from mintage.http import files
+from mintage.http.files import span_of
+from tests.conftest import Token
+from tests.http.pictures import pictures
+
+
+@pytest.fixture
+async def owner(token: Token) -> dict[str, str]:
+    return (await token())[1]
+
+
+@pytest.fixture
+async def work(client: httpx.AsyncClient, owner: dict[str, str]) -> dict[str, Any]:
+    (made,) = await pictures(client, owner)
+    return made
+
+
+async def show(client: httpx.AsyncClient, owner: dict[str, str], work: dict[str, Any], is_public: bool) -> None:
+    reply = await client.put(f"/api/v1/works/{work['id']}", json={"is_public": is_public}, headers=owner)
+    assert reply.status_code == 200
+
+
+async def test_a_private_file_takes_its_signature(client: httpx.AsyncClient, work: dict[str, Any]) -> None:
+    url = work["result_url"]
+    reply = await client.get(url)
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "image/png")
+    assert reply.headers["cache-control"] == "private, max-age=86400"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert len(reply.content) == int(reply.headers["content-length"]) == work["file_size"]
+    bare = url.partition("?")[0]
+    assert work["thumbnail_url"].partition("?")[0] != bare
+    for wrong in (bare, url[:-1], f"{bare}?{work['thumbnail_url'].partition('?')[2]}", f"{url}&expires=9"):
+        refused = await client.get(wrong)
+        assert refused.status_code in {400, 403}, wrong
+        assert refused.json()["error"] in {"FORBIDDEN", "VALIDATION_ERROR"}
+
+
+async def test_a_published_file_takes_none_until_it_is_withdrawn(
+    client: httpx.AsyncClient, owner: dict[str, str], work: dict[str, Any]
+) -> None:
+    await show(client, owner, work, is_public=True)
+    shown = (await client.get(f"/api/v1/works/{work['id']}", headers=owner)).json()["data"]
+    for url in (shown["result_url"], shown["thumbnail_url"]):
+        assert "?" not in url
+        reply = await client.get(url)
+        assert (reply.status_code, reply.headers["cache-control"]) == (200, "public, no-cache")
+        known = {"If-None-Match": reply.headers["etag"]}
+        again = await client.get(url, headers=known)
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", reply.headers["etag"])
+        await show(client, owner, work, is_public=False)
+        for headers in ({}, known):
+            refused = await client.get(url, headers=headers)
+            assert (refused.status_code, refused.json()["error"]) == (403, "FORBIDDEN")
+        await show(client, owner, work, is_public=True)
+    assert (await client.get(work["result_url"])).status_code == 200
+
+
+async def test_what_is_not_there(client: httpx.AsyncClient, work: dict[str, Any]) -> None:
+    other = work["result_url"].replace(work["uuid"], work["uuid"][::-1])
+    paths = ("/files/x", "/files/", "/files/..%2Fsecrets%2Fmaster.key", "/files/avatars/x", "/files/%00", other)
+    for path in paths:
+        reply = await client.get(path)
+        assert (reply.status_code, reply.json()["error"]) == (404, "NOT_FOUND"), path
+
+
+async def test_head_is_get_without_the_file(client: httpx.AsyncClient, work: dict[str, Any]) -> None:
+    whole, head = await client.get(work["result_url"]), await client.head(work["result_url"])
+    assert (head.status_code, head.content, dict(head.headers)) == (200, b"", dict(whole.headers))
+    part = await client.head(work["result_url"], headers={"Range": "bytes=0-9"})
+    assert (part.status_code, part.content, part.headers["content-length"]) == (206, b"", "10")
+    assert (await client.head(work["result_url"].partition("?")[0])).status_code == 403
+
+
+async def test_a_part_of_a_file(
+    client: httpx.AsyncClient, work: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Several portions make even a small file.
+    monkeypatch.setattr(files, "PORTION", 100)
+    whole = await client.get(work["result_url"])
+    size = work["file_size"]
+    assert size > 300
+    assert (len(whole.content), whole.headers["accept-ranges"]) == (size, "bytes")
+    assert Image.open(BytesIO(whole.content)).size == (64, 64)
+    for header, start, stop in (
+        ("bytes=0-0", 0, 1),
+        ("bytes=10-249", 10, 250),
+        ("bytes=150-", 150, size),
+        ("bytes=-20", size - 20, size),
+        (f"bytes=0-{size}", 0, size),
+        (f"bytes=-{size + 1}", 0, size),
+    ):
+        part = await client.get(work["result_url"], headers={"Range": header})
+        assert (part.status_code, part.content) == (206, whole.content[start:stop]), header
+        assert part.headers["content-range"] == f"bytes {start}-{stop - 1}/{size}"
+        assert part.headers["content-length"] == str(stop - start)
+    for header in (f"bytes={size}-", "bytes=-0", f"bytes={size + 5}-{size + 9}"):
+        none = await client.get(work["result_url"], headers={"Range": header})
+        assert (none.status_code, none.content) == (416, b""), header
+        assert none.headers["content-range"] == f"bytes */{size}"
+
+
+@pytest.mark.parametrize(
+    "header", [None, b"", b"bytes=-", b"bytes=5-4", b"bytes=0-1,3-4", b"bytes=a-b", b"items=0-1", b"bytes=0-1 "]
+)
+def test_what_cannot_be_read_as_one_range_is_the_whole_file(header: bytes | None) -> None:
+    assert span_of(header, 10) is None

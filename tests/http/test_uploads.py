@@ -1,0 +1,120 @@
+"""POST /api/v1/users/upload-avatar with a file: one picture, not too large, kept small and shown to anybody."""
+
+from io import BytesIO
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from mintage.application.services import Services
+from mintage.http.uploads import FILE_MAX
+from mintage.infra.settings import Settings
+from tests.conftest import BASE_URL, Token
+
+PATH = "/api/v1/users/upload-avatar"
+
+
+def picture(colour: str = "red", kind: str = "PNG") -> bytes:
+    written = BytesIO()
+    Image.new("RGB", (700, 600), colour).save(written, kind)
+    return written.getvalue()
+
+
+def filled(size: int) -> bytes:
+    """A picture of so many bytes: what follows its end is ignored by whoever reads it."""
+    return picture().ljust(size, b"\0")
+
+
+def stored(settings: Settings) -> list[Path]:
+    return [path for path in (settings.data_dir / "media").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("field", ["avatar", "file", "头像"])
+async def test_a_picture_becomes_the_avatar_on_both_documents(
+    client: httpx.AsyncClient, token: Token, field: str
+) -> None:
+    user, me = await token()
+    form = {field: ("me.png", picture(), "image/png")}
+    reply = await client.post(PATH, files=form, data={"more": "text"}, headers=me)
+    assert (reply.status_code, reply.json()["code"]) == (200, 0)
+    assert list(reply.json()["data"]) == ["avatar_url"]
+    url = reply.json()["data"]["avatar_url"]
+    assert url.startswith(f"{BASE_URL}/files/avatars/{user['uuid']}/")
+    assert (await client.get("/api/v1/users/profile", headers=me)).json()["data"]["avatar_url"] == url
+    assert (await client.get("/api/user/profile", headers=me)).json()["data"]["user"]["avatar"] == url
+    file = await client.get(url)
+    assert (file.status_code, file.headers["content-type"]) == (200, "image/webp")
+    assert Image.open(BytesIO(file.content)).size == (512, 512)
+
+
+async def test_a_new_avatar_takes_the_place_of_the_old_one(
+    client: httpx.AsyncClient, token: Token, settings: Settings, services: Services
+) -> None:
+    user, me = await token()
+    urls = []
+    for kind in ("JPEG", "WEBP"):
+        reply = await client.post(PATH, files={"avatar": ("me", picture(kind=kind))}, headers=me)
+        urls.append(reply.json()["data"]["avatar_url"])
+    assert [(await client.get(url)).status_code for url in urls] == [404, 200]
+    # What was shown may be given back.
+    again = await client.post(PATH, json={"avatar_url": urls[1]}, headers=me)
+    assert (again.status_code, again.json()["data"]["avatar_url"]) == (200, urls[1])
+    again = await client.put("/api/user/profile", json={"avatar": urls[1]}, headers=me)
+    assert (again.status_code, again.json()["data"]["user"]["avatar"]) == (200, urls[1])
+    assert (await client.get(urls[1])).status_code == 200
+    await client.post(PATH, json={"avatar_url": "https://example.com/avatar.jpg"}, headers=me)
+    assert stored(settings) == []
+    await client.post(PATH, files={"avatar": ("me", picture())}, headers=me)
+    await services.erasure.erase(str(user["uuid"]), actor="operator")
+    assert stored(settings) == []
+
+
+async def test_two_mebibytes_are_not_too_much_and_one_byte_more_is(client: httpx.AsyncClient, token: Token) -> None:
+    _, me = await token()
+    most = await client.post(PATH, files={"avatar": ("me.png", filled(FILE_MAX))}, headers=me)
+    assert most.status_code == 200
+    for size in (FILE_MAX + 1, 2 * FILE_MAX):
+        more = await client.post(PATH, files={"avatar": ("me.png", filled(size))}, headers=me)
+        assert (more.status_code, more.json()["code"]) == (413, 413)
+        assert more.json()["data"] == {"error": "PAYLOAD_TOO_LARGE"}
+    # A form is no way around the limit of everything else.
+    long = await client.post(PATH, content=b" " * 1_100_000 + b"{}", headers=me)
+    assert long.status_code == 413
+
+
+TYPE = {"Content-Type": "multipart/form-data; boundary=x"}
+PART = b'--x\r\nContent-Disposition: form-data; name="avatar"; filename="me.png"\r\n\r\n'
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        (TYPE, b""),
+        (TYPE, b"no form at all"),
+        (TYPE, b"--x--\r\n"),
+        (TYPE, b'--x\r\nContent-Disposition: form-data; name="avatar"\r\n\r\ntext\r\n--x--\r\n'),
+        (TYPE, PART + picture()),
+        (TYPE, PART + b"not a picture\r\n--x--\r\n"),
+        (TYPE, PART + b"\r\n--x--\r\n"),
+        (TYPE, PART + picture() + b"\r\n" + PART + picture() + b"\r\n--x--\r\n"),
+        (TYPE, b"--x\r\nno header\r\n\r\n\r\n--x--\r\n"),
+        (TYPE, b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 40 + b"--x--\r\n"),
+        ({"Content-Type": "multipart/form-data"}, PART + picture() + b"\r\n--x--\r\n"),
+        ({"Content-Type": 'multipart/form-data; boundary="\r"'}, PART + picture() + b"\r\n--x--\r\n"),
+    ],
+)
+async def test_what_is_no_form_with_one_picture_is_refused(
+    client: httpx.AsyncClient, token: Token, settings: Settings, headers: dict[str, str], body: bytes
+) -> None:
+    _, me = await token()
+    reply = await client.post(PATH, content=body, headers={**me, **headers})
+    assert (reply.status_code, list(reply.json()["data"]["fields"])) == (400, ["avatar"])
+    assert stored(settings) == []
+    assert (await client.get("/api/v1/auth/me", headers=me)).json()["data"]["avatar_url"] is None
+
+
+async def test_nobody_uploads_for_nobody(client: httpx.AsyncClient, settings: Settings) -> None:
+    reply = await client.post(PATH, files={"avatar": ("me.png", picture())})
+    assert reply.status_code == 401
+    assert stored(settings) == []
