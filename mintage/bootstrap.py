@@ -181,7 +181,7 @@ async def running(
                 limits=limits,
                 new_id=new_id,
             ),
-            profiles=Profiles(journal, db, code_mail=code_mail, avatars=avatars, limits=limits),
+            profiles=Profiles(journal, db, code_mail=code_mail, mailer=mailer, avatars=avatars, limits=limits),
             credentials=Credentials(
                 journal,
                 db,

@@ -5,19 +5,24 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from mintage.application import credentials
 from mintage.application.generations import Ask
 from mintage.application.once import Repeatable
 from mintage.application.people import Newcomer
 from mintage.application.ports import GONE
+from mintage.application.profiles import Changes
 from mintage.application.services import Services
+from mintage.application.transaction import Unavailable
 from mintage.domain.registration.decider import PersonUnknown
 from mintage.infra.audit import verify
 from mintage.infra.rebuild import rebuild
 from mintage.infra.settings import Settings
 from mintage.projections import INLINE
 from mintage.projections.ledger import balance_of
+from mintage.projections.people import Person
+from mintage.projections.sql import Database
 from mintage.projections.tasks import task_of
-from tests.conftest import VAULT
+from tests.conftest import VAULT, Mailbox
 
 CANARY = "canary-of-a-person"
 
@@ -63,6 +68,10 @@ async def test_two_erased_people_leave_their_ledger_and_nothing_of_themselves(
     assert rows_with(conninfo, CANARY) == ["people", "receipts", "tasks", "verification_codes"]
     assert list(Path(settings.data_dir / "media").rglob("*.png"))
 
+    # Codes were mailed to an address that is no longer theirs, too.
+    moved = Changes(email=f"{CANARY}-moved@example.com")
+    await services.profiles.change(people[0], moved, language="zh", address="127.0.0.1")
+
     for user_id in people:
         await services.erasure.erase(user_id, actor="operator")
 
@@ -83,6 +92,43 @@ async def test_two_erased_people_leave_their_ledger_and_nothing_of_themselves(
     assert verify(conninfo, VAULT).differences == []
     for model in INLINE:
         assert not any(rebuild(conninfo, VAULT, model).differences.values()), model.name
+
+
+async def test_an_erasure_that_is_not_stored_removes_nothing(
+    services: Services, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = await somebody(services, 1)
+    await picture(services, user_id, "a cat")
+    files = sorted((settings.data_dir / "media").rglob("*.*"))
+
+    async def full(*_: object, **__: object) -> None:
+        raise Unavailable("too many commands are waiting")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(services.erasure._journal, "transact", full)
+        with pytest.raises(Unavailable):
+            await services.erasure.erase(user_id, actor="operator")
+    assert sorted((settings.data_dir / "media").rglob("*.*")) == files != []
+
+
+async def test_a_code_asked_for_while_somebody_is_erased_is_neither_kept_nor_mailed(
+    services: Services, conninfo: str, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = await somebody(services, 1)
+    mailed = len(mailbox)
+    found = credentials.person_by_email
+
+    async def erased_meanwhile(db: Database, email: str) -> Person | None:
+        person = await found(db, email)
+        await services.erasure.erase(user_id, actor="operator")
+        return person
+
+    monkeypatch.setattr(credentials, "person_by_email", erased_meanwhile)
+    await services.credentials.send_code(
+        f"{CANARY}-1@example.com", "password_reset", language="zh", name=None, address="127.0.0.1"
+    )
+    assert rows_with(conninfo, CANARY) == []
+    assert len(mailbox) == mailed
 
 
 async def test_an_erased_persons_waiting_task_ends_without_charge(services: Services, conninfo: str) -> None:

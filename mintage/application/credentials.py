@@ -4,6 +4,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
 
+from msgspec.structs import replace
+
 from mintage.application.codes import CodeMail
 from mintage.application.limits import Limits
 from mintage.application.people import is_password, known
@@ -16,7 +18,6 @@ from mintage.domain.registration.decider import (
     REGISTRATION,
     AddressChanged,
     ChangePassword,
-    RegistrationCommand,
     ResetPassword,
     VerifyEmail,
 )
@@ -58,15 +59,15 @@ class Credentials:
         """Mail a code, if the e-mail is somebody's; who asks cannot tell. Raises ``RateLimited``."""
         await self._limits.code_sent(email, purpose, address)
         found = await person_by_email(self._db, email)
-        known = name or (found.name if found else None)
-        mailing = self._code_mail.drawn(email, purpose, language=language, name=known, deliver=found is not None)
+        user_id, known_as = (found.user_id, found.name) if found else (None, None)
+        mailing = self._code_mail.drawn(email, purpose, user_id=user_id, language=language, name=name or known_as)
         await self._journal.transact(mailing, actor="system")
 
     async def verify_email(self, email: str, code: str, *, address: str) -> Person:
         """Take a mailed code as proof of the e-mail. Raises ``InvalidCode``, ``RateLimited``."""
-        found = await self._redeemed("verification", email, code, address)
-        await self._proved(found, VerifyEmail(address=found.address))
-        return await known(self._db, found.user_id)
+        async with self._limits.code_tried(address):
+            found = await self._redeemed("verification", email, code)
+            return await self._proved(found, VerifyEmail(address=found.address))
 
     async def reset_password(
         self, email: str, code: str, new_password: str, *, language: Literal["zh", "en"], address: str
@@ -75,9 +76,11 @@ class Credentials:
 
         Raises ``InvalidCode``, ``RateLimited``.
         """
-        found = await self._redeemed("password_reset", email, code, address)
-        hashed = await self._hasher.hash(new_password)
-        await self._proved(found, ResetPassword(address=found.address), PasswordSet(found.user_id, hashed))
+        async with self._limits.code_tried(address):
+            # Before the code is used up: the hasher may have too much to do.
+            hashed = await self._hasher.hash(new_password)
+            found = await self._redeemed("password_reset", email, code)
+            await self._proved(found, ResetPassword(address=found.address), PasswordSet(found.user_id, hashed))
         self._mailer.send(Notice(email, "password_changed", found.name, language))
 
     async def change_password(
@@ -92,15 +95,17 @@ class Credentials:
             raise WrongOldPassword from None
         hashed = await self._hasher.hash(new_password)
 
-        def work(transaction: Transaction) -> None:
-            transaction.execute(REGISTRATION, caller.user_id, ChangePassword(session_version=caller.sv))
+        def work(transaction: Transaction) -> int:
+            command = ChangePassword(session_version=caller.sv)
             transaction.record(PasswordSet(caller.user_id, hashed))
+            return transaction.execute(REGISTRATION, caller.user_id, command).session_version
 
-        await self._journal.transact(work, actor=caller.user_id)
+        version = await self._journal.transact(work, actor=caller.user_id)
         changed = await known(self._db, caller.user_id)
         if changed.email is not None and changed.email_verified:
             self._mailer.send(Notice(changed.email, "password_changed", changed.name, language))
-        return changed
+        # Not a later version: whatever has ended this session since is to end it.
+        return replace(changed, session_version=version)
 
     async def sign_out(self, caller: Claims) -> None:
         """End the token that asks, and no other."""
@@ -111,22 +116,25 @@ class Credentials:
 
         await self._journal.transact(work, actor=caller.user_id)
 
-    async def _redeemed(self, purpose: Purpose, email: str, code: str, address: str) -> Person:
-        async with self._limits.code_tried(address):
-            if not await self._codes.redeem(purpose, email, code, self._clock()):
-                raise InvalidCode
-            found = await person_by_email(self._db, email)
-            if found is None:
-                raise InvalidCode
-            return found
+    async def _redeemed(self, purpose: Purpose, email: str, code: str) -> Person:
+        if not await self._codes.redeem(purpose, email, code, self._clock()):
+            raise InvalidCode
+        found = await person_by_email(self._db, email)
+        if found is None:
+            raise InvalidCode
+        return found
 
-    async def _proved(self, found: Person, command: RegistrationCommand, *records: PasswordSet) -> None:
-        def work(transaction: Transaction) -> None:
+    async def _proved(self, found: Person, command: VerifyEmail | ResetPassword, *records: PasswordSet) -> Person:
+        """The person as the command leaves them; of a session no later than that."""
+
+        def work(transaction: Transaction) -> int:
             try:
-                transaction.execute(REGISTRATION, found.user_id, command)
+                state = transaction.execute(REGISTRATION, found.user_id, command)
             except AddressChanged:
                 raise InvalidCode from None
             for record in records:
                 transaction.record(record)
+            return state.session_version
 
-        await self._journal.transact(work, actor=found.user_id)
+        version = await self._journal.transact(work, actor=found.user_id)
+        return replace(await known(self._db, found.user_id), session_version=version)

@@ -6,7 +6,7 @@ from mintage.application.generations import Generations
 from mintage.application.ports import Avatars, Files
 from mintage.application.transaction import Journal
 from mintage.domain.generation.decider import TaskOver
-from mintage.domain.registration.decider import REGISTRATION, Erase
+from mintage.domain.registration.decider import REGISTRATION, Erase, PersonUnknown
 from mintage.projections.people import lately_erased
 from mintage.projections.queue import open_tasks_of
 from mintage.projections.sql import Database
@@ -33,8 +33,10 @@ class Erasure:
             await self._journal.transact(
                 lambda transaction: transaction.execute(REGISTRATION, user_id, Erase()), actor=actor
             )
-        finally:
+        except PersonUnknown:
             await self._clear(user_id)
+            raise
+        await self._clear(user_id)
 
     async def finish(self) -> None:
         """Clear again what lately erased people had, in case a crash came between an erasure and that."""

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Final, Literal
 from unicodedata import category
 
+from msgspec.structs import replace
+
 from mintage.application.limits import Limits
 from mintage.application.people import Newcomer, People
 from mintage.application.ports import Google, GoogleIdentity, Handshake, Handshakes, Mailer, Notice
@@ -97,8 +99,9 @@ class GoogleSignIn:
             raise NotLinked
         if owner.email_verified and not identity.authoritative:
             raise NotLinked
-        await self._link(owner, identity, language)
-        return await self._people.known(owner.user_id)
+        version = await self._link(owner, identity, language)
+        # Not a later version: whatever has ended this session since is to end it.
+        return replace(await self._people.known(owner.user_id), session_version=version)
 
     def _newcomer(self, identity: GoogleIdentity, language: Literal["zh", "en"]) -> Newcomer:
         email = identity.email if identity.email_verified else None
@@ -114,21 +117,22 @@ class GoogleSignIn:
             language=language,
         )
 
-    async def _link(self, owner: Person, identity: GoogleIdentity, language: Literal["zh", "en"]) -> None:
+    async def _link(self, owner: Person, identity: GoogleIdentity, language: Literal["zh", "en"]) -> int:
         assert owner.email is not None
         proved = owner.email_verified
         link = LinkGoogle(google_id=identity.sub, address=owner.address, drop_password=not proved)
         notice = Notice(owner.email, "google_linked", owner.name, language)
 
-        def work(transaction: Transaction) -> None:
+        def work(transaction: Transaction) -> int:
             if transaction.state(REGISTRATION, owner.user_id).email_verified != proved:
                 raise AddressChanged
-            transaction.execute(REGISTRATION, owner.user_id, link)
+            state = transaction.execute(REGISTRATION, owner.user_id, link)
             if not proved:
                 transaction.record(PasswordSet(owner.user_id, None))
             transaction.after.append(lambda: self._mailer.send(notice))
+            return state.session_version
 
-        await self._journal.transact(work, actor=owner.user_id)
+        return await self._journal.transact(work, actor=owner.user_id)
 
 
 def name_of(given: str) -> str | None:

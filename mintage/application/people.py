@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from mintage.application.catalogue import Money
 from mintage.application.codes import CodeMail
@@ -24,12 +25,11 @@ from mintage.domain.registration.decider import (
     UsernameTaken,
 )
 from mintage.domain.registration.events import Document
-from mintage.domain.registration.names import email_of, name_key, phone_of
+from mintage.domain.registration.names import Login, login_of
 from mintage.projections.people import (
     Person,
     password_hash,
     person,
-    person_by_email,
     person_by_login,
     person_by_referral_code,
 )
@@ -37,6 +37,8 @@ from mintage.projections.sql import Database
 
 PASSWORD_MAX: Final = 128
 """The longest password that may be set, in characters."""
+
+NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 
 _DRAWS_MAX: Final = 5
 
@@ -102,21 +104,23 @@ class People:
             except ReferralCodeTaken:
                 if draw == _DRAWS_MAX:
                     raise
-        return await self.known(user_id)
+        # Not a later version: whatever has ended this session since is to end it.
+        return replace(await self.known(user_id), session_version=0)
 
     async def sign_in(self, login: str, password: str, *, address: str) -> Person:
         """Whoever has this username, e-mail or phone, if it is their password.
 
         ``address`` is where the request comes from. Raises ``InvalidCredentials``, ``RateLimited``.
         """
-        found = await person_by_login(self._db, login, email_of(login), phone_of(login))
-        return await self._authenticated(found, login, password, address)
+        return await self._authenticated(login_of(login), password, address)
 
     async def sign_in_by_email(self, email: str, password: str, *, address: str) -> Person:
         """The same for who must have proved their e-mail. Raises ``EmailNotVerified`` besides."""
-        found = await self._authenticated(await person_by_email(self._db, email), email, password, address)
+        login = login_of(email)
+        found = await self._authenticated(login if login and login.email else None, password, address)
         if not found.email_verified:
-            raise EmailNotVerified(email)
+            assert found.email is not None
+            raise EmailNotVerified(found.email)
         return found
 
     async def known(self, user_id: str) -> Person:
@@ -131,7 +135,11 @@ class People:
         mailing = None
         if newcomer.email is not None and not newcomer.email_verified:
             mailing = self._code_mail.drawn(
-                newcomer.email, "verification", language=newcomer.language, name=newcomer.name
+                newcomer.email,
+                "verification",
+                user_id=user_id,
+                language=newcomer.language,
+                name=newcomer.name,
             )
 
         def work(transaction: Transaction) -> None:
@@ -178,17 +186,20 @@ class People:
 
     async def _refuse_taken(self, newcomer: Newcomer) -> None:
         """Say so before a password is hashed; the database's constraints decide between two at the same moment."""
-        if await person_by_login(self._db, newcomer.username, None, None):
-            raise EmailTaken if newcomer.username == newcomer.email else UsernameTaken
-        if newcomer.email and await person_by_email(self._db, newcomer.email):
-            raise EmailTaken
-        if newcomer.phone and await person_by_login(self._db, "", None, newcomer.phone):
-            raise PhoneTaken
+        for name, taken in (
+            (newcomer.username, EmailTaken if newcomer.username == newcomer.email else UsernameTaken),
+            (newcomer.email, EmailTaken),
+            (newcomer.phone, PhoneTaken),
+        ):
+            login = login_of(name) if name else None
+            if login is not None and await person_by_login(self._db, login):
+                raise taken
 
-    async def _authenticated(self, found: Person | None, login: str, password: str, address: str) -> Person:
+    async def _authenticated(self, login: Login | None, password: str, address: str) -> Person:
+        found = await person_by_login(self._db, login) if login else None
         # A login that is nobody's counts as its own, so that it is limited like any other.
-        async with self._limits.sign_in(found.user_id if found else name_key(login), address):
-            right = await is_password(self._db, self._hasher, found.user_id if found else None, password)
+        async with self._limits.sign_in(found.user_id if found else str(login), address):
+            right = await is_password(self._db, self._hasher, found.user_id if found else NOBODY, password)
             if found is None or not right:
                 raise InvalidCredentials
             return found
@@ -202,8 +213,8 @@ async def known(db: Database, user_id: str) -> Person:
     return found
 
 
-async def is_password(db: Database, hasher: PasswordHasher, user_id: str | None, password: str) -> bool:
-    """Whether it is the person's password; takes as long for who is nobody, or has none."""
-    hashed = await password_hash(db, user_id) if user_id else None
+async def is_password(db: Database, hasher: PasswordHasher, user_id: str, password: str) -> bool:
+    """Whether it is the person's password; takes as long for ``NOBODY``, or who has none."""
+    hashed = await password_hash(db, user_id)
     # One character too many is as wrong as a million, which hashers do not take.
     return await hasher.verify(password[: PASSWORD_MAX + 1], hashed)

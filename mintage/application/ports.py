@@ -63,7 +63,7 @@ class Notice(msgspec.Struct, frozen=True):
     """Word to a person that something about their account changed, in case it was not they who did it."""
 
     to: str
-    kind: Literal["password_changed", "google_linked"]
+    kind: Literal["password_changed", "email_changed", "google_linked"]
     name: str | None
     language: Literal["zh", "en"]
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from mintage.application.codes import CodeMail
 from mintage.application.limits import Limits
 from mintage.application.people import known
-from mintage.application.ports import Avatars
+from mintage.application.ports import Avatars, Mailer, Notice
 from mintage.application.transaction import Journal, Transaction
 from mintage.domain.registration.decider import REGISTRATION, ChangeProfile, EmailTaken, GrantRole, UsernameTaken
 from mintage.domain.registration.events import Role
@@ -28,16 +28,24 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
 
 class Profiles:
     def __init__(
-        self, journal: Journal, db: Database, *, code_mail: CodeMail, avatars: Avatars, limits: Limits
+        self,
+        journal: Journal,
+        db: Database,
+        *,
+        code_mail: CodeMail,
+        mailer: Mailer,
+        avatars: Avatars,
+        limits: Limits,
     ) -> None:
         self._journal = journal
         self._db = db
         self._code_mail = code_mail
+        self._mailer = mailer
         self._avatars = avatars
         self._limits = limits
 
     async def change(self, user_id: str, changes: Changes, *, language: Literal["zh", "en"], address: str) -> Person:
-        """Change what differs; a new e-mail is unverified and gets a code.
+        """Change what differs; a new e-mail is unverified and gets a code, and the old one a notice.
 
         Raises ``EmailTaken``, ``PhoneTaken``, ``EmailNeeded``, ``RateLimited``.
         """
@@ -55,7 +63,7 @@ class Profiles:
         if email is not None:
             await self._limits.code_sent(email, "verification", address)
             mailing = self._code_mail.drawn(
-                email, "verification", language=language, name=given.get("name", before.name)
+                email, "verification", user_id=user_id, language=language, name=given.get("name", before.name)
             )
 
         def work(transaction: Transaction) -> None:
@@ -68,6 +76,8 @@ class Profiles:
         except UsernameTaken:
             # Of who has the address for a username.
             raise EmailTaken from None
+        if "email" in given and before.email is not None and before.email_verified:
+            self._mailer.send(Notice(before.email, "email_changed", before.name, language))
         if "avatar" in given:
             await self._avatars.remove(before.avatar)
         return await known(self._db, user_id)

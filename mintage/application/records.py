@@ -24,9 +24,13 @@ class TokenEnded(msgspec.Struct, frozen=True):
 
 
 class CodeIssued(msgspec.Struct, frozen=True):
-    """A mailed code; ``code_hash`` is keyed. It ends every older code of the same address and purpose."""
+    """A mailed code; ``code_hash`` is keyed. It ends every older code of the same address and purpose.
+
+    ``user_id`` is whose address it is, None for nobody's.
+    """
 
     code_id: str
+    user_id: str | None
     email: str
     purpose: Purpose
     code_hash: str

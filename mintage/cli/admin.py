@@ -10,7 +10,7 @@ from mintage.application.services import Services
 from mintage.bootstrap import running, site
 from mintage.domain.registration.decider import PersonUnknown
 from mintage.domain.registration.events import Role
-from mintage.domain.registration.names import email_of, phone_of
+from mintage.domain.registration.names import login_of
 from mintage.infra.settings import Settings
 from mintage.projections.people import Person, person_by_login
 
@@ -48,7 +48,8 @@ async def _user_id(services: Services, named: str) -> str:
     try:
         return str(UUID(named))
     except ValueError:
-        found = await person_by_login(services.db, named, email_of(named), phone_of(named))
+        login = login_of(named)
+        found = await person_by_login(services.db, login) if login else None
         if found is None:
             raise PersonUnknown from None
         return found.user_id

@@ -18,8 +18,9 @@ REFERRAL_ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 _TRY: Final = """
 update verification_codes set attempts = attempts + 1
 where id = (
-    select id from verification_codes where email = %s and type = %s order by created_at desc, id desc limit 1
-) and not used and expires_at > %s and attempts < %s
+    select id from verification_codes where email = %s and type = %s and not used
+    order by created_at desc, id desc limit 1
+) and expires_at > %s and attempts < %s
 returning id::text as code_id, code"""
 
 

@@ -1,4 +1,4 @@
-"""Forgets what is kept for a time only, receipts after seven days and mailed codes after one; finishes removals.
+"""Forgets what is kept for a time only, receipts after seven days and mailed codes after an hour; finishes removals.
 
 A removal is an event first and the files go after it: what a crash left in between is done here.
 """
@@ -20,7 +20,7 @@ Chore: TypeAlias = Callable[[], Awaitable[None]]
 EVERY_S: Final = 3_600.0
 KEPT: Final = {
     "receipts": timedelta(days=7),
-    "verification_codes": timedelta(days=1),
+    "verification_codes": timedelta(hours=1),
     "ended_tokens": timedelta(days=2),
     "google_states": timedelta(hours=1),
 }

@@ -17,9 +17,9 @@ KEYS_MAX: Final = 10_000
 
 _LOAD: Final = "select user_id::text, wrapped_key from person_keys where user_id = any(%s::uuid[])"
 _MAKE: Final = "insert into person_keys (user_id, wrapped_key) select * from unnest(%s::uuid[], %s::bytea[])"
-# Everything beside the log; it goes before the read models forget the address that finds it.
+# Everything beside the log.
 _ERASE: Final = (
-    "delete from verification_codes where email in (select email from people where user_id = any(%s::uuid[]))",
+    "delete from verification_codes where user_id = any(%s::uuid[])",
     "delete from credentials where user_id = any(%s::uuid[])",
     "delete from ended_tokens where user_id = any(%s::uuid[])",
     "delete from receipts where user_id = any(%s::uuid[])",

@@ -12,13 +12,14 @@ on conflict (user_id) do update set password_hash = excluded.password_hash"""
 
 _ISSUE_CODE: Final = """
 with issued as (
-    select * from unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
-        as code (id, email, code, type, expires_at, created_at)
+    select * from unnest(
+        %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[]
+    ) as code (id, user_id, email, code, type, expires_at, created_at)
 ), ended as (
     update verification_codes old set used = true from issued
     where old.email = issued.email and old.type = issued.type and not old.used and old.id <> issued.id
 )
-insert into verification_codes (id, email, code, type, expires_at, created_at) select * from issued
+insert into verification_codes (id, user_id, email, code, type, expires_at, created_at) select * from issued
 on conflict (id) do nothing"""
 
 _KEEP_RECEIPT: Final = """
@@ -35,7 +36,7 @@ _WRITERS: Final[dict[type[Any], tuple[str, Callable[[Any], tuple[Value, ...]]]]]
     PasswordSet: (_SET_PASSWORD, lambda new: (new.user_id, new.password_hash)),
     CodeIssued: (
         _ISSUE_CODE,
-        lambda new: (new.code_id, new.email, new.code_hash, new.purpose, new.expires_at, new.issued_at),
+        lambda new: (new.code_id, new.user_id, new.email, new.code_hash, new.purpose, new.expires_at, new.issued_at),
     ),
     TokenEnded: (_END_TOKEN, lambda new: (new.token_id, new.user_id, new.ended_at)),
     Receipt: (

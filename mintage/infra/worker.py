@@ -59,7 +59,7 @@ class Progress:
 
 
 class Worker:
-    """Runs ``slots`` tasks at a time until cancelled; what it leaves unfinished is taken up when the lease ends."""
+    """Works on one task at a time until cancelled; what it leaves unfinished is taken up when the lease ends."""
 
     def __init__(
         self,
@@ -69,14 +69,12 @@ class Worker:
         sources: Sources,
         *,
         clock: Callable[[], datetime],
-        slots: int = 1,
     ) -> None:
         self._generations = generations
         self._db = db
         self._media = media
         self._sources = sources
         self._clock = clock
-        self._slots = slots
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._wake = asyncio.Event()
 
@@ -86,9 +84,7 @@ class Worker:
             self._wake.set()
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for slot in range(self._slots):
-                group.create_task(self._serve(f"{self._name}-{slot}"))
+        await self._serve(f"{self._name}-0")
 
     async def _serve(self, name: str) -> None:
         while True:

@@ -20,6 +20,7 @@ from mintage.domain.registration.events import (
     EmailChanged,
     EmailVerified,
     GoogleLinked,
+    GoogleUnlinked,
     PasswordChanged,
     PersonErased,
     PersonRegistered,
@@ -28,7 +29,7 @@ from mintage.domain.registration.events import (
     Role,
     RoleGranted,
 )
-from mintage.domain.registration.names import name_key
+from mintage.domain.registration.names import Login, name_key
 from mintage.projections.sql import Database, ReadModel, Statement, Value, array, exactly, insert, update
 
 # Names may change hands within a batch: who is to be unique is asked at the end of each statement.
@@ -121,6 +122,7 @@ _EVENTS: Final[frozenset[type[Event]]] = frozenset(
         AvatarChanged,
         PasswordChanged,
         GoogleLinked,
+        GoogleUnlinked,
         RoleGranted,
         PersonErased,
     }
@@ -152,7 +154,7 @@ def _registered(event: PersonRegistered, at: datetime) -> dict[str, Value]:
         "number": event.number,
         "document": event.document,
         "username": username,
-        "username_key": name_key(username) if username else None,
+        "username_key": _key(username),
         "email": _unless_erased(event.email),
         "phone": _unless_erased(event.phone),
         "name": _unless_erased(event.name),
@@ -180,11 +182,13 @@ def _change(row: dict[str, Value], event: Event) -> None:
             email = _unless_erased(email)
             if row.get("username") is not None and row["username"] == row["email"]:
                 assert email is not None
-                row |= {"username": email, "username_key": name_key(email)}
+                row |= {"username": email, "username_key": _key(email)}
             row |= {"email": email, "email_verified": False, "address": address}
         case PhoneChanged() | PersonRenamed() | AvatarChanged() | GoogleLinked():
             (column,) = event.PERSONAL
             row[column] = _unless_erased(getattr(event, column))
+        case GoogleUnlinked():
+            row["google_id"] = None
         case PasswordChanged(session_version=session_version):
             row["session_version"] = session_version
         case RoleGranted(role=role):
@@ -201,8 +205,12 @@ def _update(column: str, rows: list[tuple[Value, ...]]) -> Statement:
     if column != "email":
         return update("people", "user_id", {"user_id": "uuid", column: _COLUMNS[column]}, rows)
     user_ids, emails = zip(*rows, strict=True)
-    keys = [name_key(email) if isinstance(email, str) else None for email in emails]
-    return exactly(len(rows), _CHANGE_EMAIL, (array(user_ids), array(emails), array(keys)))
+    return exactly(len(rows), _CHANGE_EMAIL, (array(user_ids), array(emails)))
+
+
+def _key(username: str | None) -> str | None:
+    """What makes a username unique; an address for a username is unique as an address is."""
+    return username if username is None or "@" in username else name_key(username)
 
 
 def _unless_erased(text: str | None) -> str | None:
@@ -216,8 +224,8 @@ _PERSONAL: Final = ("username", "username_key", "email", "phone", "name", "avata
 _CHANGE_EMAIL: Final = """
 update people p set email = new.email,
     username = case when p.username = p.email then new.email else p.username end,
-    username_key = case when p.username = p.email then new.key else p.username_key end
-from unnest(%s::uuid[], %s::text[], %s::text[]) as new (user_id, email, key) where p.user_id = new.user_id"""
+    username_key = case when p.username = p.email then new.email else p.username_key end
+from unnest(%s::uuid[], %s::text[]) as new (user_id, email) where p.user_id = new.user_id"""
 
 PEOPLE: Final = ReadModel(
     name="people",
@@ -257,10 +265,10 @@ async def person_by_referral_code(db: Database, code: str) -> Person | None:
     return await db.fetch_one(Person, _SELECT + "referral_code = %s", (code.upper(),))
 
 
-async def person_by_login(db: Database, username: str, email: str | None, phone: str | None) -> Person | None:
-    """Whoever signs in under this username, address or number; a username never looks like either of the others."""
-    sql = _SELECT + "(username_key = %s or email = %s or phone = %s)"
-    return await db.fetch_one(Person, sql, (name_key(username), email, phone))
+async def person_by_login(db: Database, login: Login) -> Person | None:
+    """Whoever has the name; of an e-mail address it is who has it for an address, not for a username."""
+    column = next(field for field in Login._fields if getattr(login, field) is not None)
+    return await db.fetch_one(Person, f"{_SELECT}{column} = %s", (getattr(login, column),))
 
 
 async def standing_of(db: Database, user_id: str) -> Standing | None:

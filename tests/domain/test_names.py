@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mintage.domain.registration.names import email_of, name_key, phone_of
+from mintage.domain.registration.names import Login, email_of, login_of, name_key, phone_of, username_of
 
 
 @pytest.mark.parametrize(
@@ -110,3 +110,41 @@ def test_an_address_is_trimmed_and_in_lower_case(text: str, address: str) -> Non
 )
 def test_what_cannot_be_an_address_is_none(text: str) -> None:
     assert email_of(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "login"),
+    [
+        (" Ann@Example.com ", Login(email="ann@example.com")),
+        ("+86 138 0013 8000", Login(phone="13800138000")),
+        ("ＡＮＮ", Login(username_key="ann")),
+        ("straße@example.com", Login(email="straße@example.com")),
+    ],
+)
+def test_a_login_is_one_kind_of_name_in_canonical_form(text: str, login: Login) -> None:
+    assert login_of(text) == login
+
+
+@pytest.mark.parametrize("text", ["no@address", "x" * 255, "a" + "\u0301\u0323" * 500_000, "@" * 1_000_000])
+def test_what_cannot_be_anybodys_is_no_login_however_long_it_is(text: str) -> None:
+    assert login_of(text) is None
+
+
+MARKS = "a" + "\u0301\u0323" * 500_000
+
+
+def test_what_is_too_long_is_never_normalised() -> None:
+    """A million combining marks would take minutes: this ends because their length is looked at first."""
+    assert email_of(f"{MARKS}@example.com") is None
+    assert username_of(MARKS) is None
+    assert phone_of(MARKS) is None
+
+
+@pytest.mark.parametrize("domain", ["straße.de", "βόλος.com", "x\u200d.com", "ⓔxample.com"])
+def test_mail_that_would_go_to_another_domain_is_for_no_address(domain: str) -> None:
+    assert email_of(f"bob@{domain}") is None
+
+
+@pytest.mark.parametrize("domain", ["例子.中国", "bücher.de", "xn--bcher-kva.de"])
+def test_a_domain_of_any_alphabet_is_fine(domain: str) -> None:
+    assert email_of(f"bob@{domain}") == f"bob@{domain}"

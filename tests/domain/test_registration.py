@@ -28,6 +28,7 @@ from mintage.domain.registration.events import (
     EmailChanged,
     EmailVerified,
     GoogleLinked,
+    GoogleUnlinked,
     PasswordChanged,
     PersonErased,
     PersonRegistered,
@@ -182,6 +183,13 @@ class TestPasswords:
         reset = PasswordChanged(user_id="ann", reason="reset", session_version=1)
         given(registered()).when(ResetPassword(address=1)).then(VERIFIED, reset)
         given(registered(), VERIFIED).when(ResetPassword(address=1)).then(reset)
+
+    def test_a_reset_unlinks_google_where_nobody_had_proved_the_mailbox(self) -> None:
+        reset = PasswordChanged(user_id="ann", reason="reset", session_version=1)
+        unlinked = GoogleUnlinked(user_id="ann")
+        after = given(registered(), LINKED).when(ResetPassword(address=1)).then(VERIFIED, unlinked, reset).state()
+        assert not after.has_google
+        given(registered(), VERIFIED, LINKED).when(ResetPassword(address=1)).then(reset)
 
     def test_a_reset_by_an_address_that_was_given_up_is_refused(self) -> None:
         given(registered(), MOVED).when(ResetPassword(address=1)).then_refused(AddressChanged)

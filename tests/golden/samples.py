@@ -42,6 +42,7 @@ from mintage.domain.registration.events import (
     EmailChanged,
     EmailVerified,
     GoogleLinked,
+    GoogleUnlinked,
     PasswordChanged,
     PersonErased,
     PersonRegistered,
@@ -110,6 +111,7 @@ SAMPLES: Final[tuple[Recorded, ...]] = (
     _at(8, ANN, ANN, AvatarChanged(user_id=ANN, avatar="avatars/0199b1c0/1.webp")),
     _at(9, ANN, ANN, PasswordChanged(user_id=ANN, reason="reset", session_version=3)),
     _at(10, ANN, ANN, GoogleLinked(user_id=ANN, google_id="110169484474386276334")),
+    _at(12, ANN, ANN, GoogleUnlinked(user_id=ANN)),
     _at(11, ANN, "operator", RoleGranted(user_id=ANN, role="finance")),
     _at(
         1,

@@ -42,6 +42,7 @@ ALL: list[Mail | Notice] = [
         Mail("ann@example.com", "verification", "012345", "小明", language, CODE_S),
         Mail("ann@example.com", "password_reset", "012345", "小明", language, CODE_S),
         Notice("ann@example.com", "password_changed", "小明", language),
+        Notice("ann@example.com", "email_changed", "小明", language),
         Notice("ann@example.com", "google_linked", "小明", language),
     )
 ]

@@ -16,6 +16,7 @@ from mintage.domain.registration.events import (
     EmailChanged,
     EmailVerified,
     GoogleLinked,
+    GoogleUnlinked,
     PasswordChanged,
     PersonErased,
     PersonRegistered,
@@ -88,7 +89,8 @@ class Town:
         living = [user_id for user_id, person in self.people.items() if not person["erased"]]
         if living:
             user_id = self.chance.choice(living)
-            doing = (self.move, self.move, self.call, self.verify, self.rename, self.lock, self.link, self.erase)
+            moves = (self.move, self.move, self.call, self.verify, self.rename)
+            doing = (*moves, self.lock, self.link, self.unlink, self.erase)
             self.chance.choice(doing)(user_id, self.people[user_id])
 
     def move(self, user_id: str, person: dict[str, Any]) -> None:
@@ -123,6 +125,10 @@ class Town:
         person |= {"google_id": f"linked-{len(self.entries)}", "role": self.chance.choice(["finance", "admin"])}
         self.happen(user_id, GoogleLinked(user_id=user_id, google_id=person["google_id"]))
         self.happen(user_id, RoleGranted(user_id=user_id, role=person["role"]))
+
+    def unlink(self, user_id: str, person: dict[str, Any]) -> None:
+        person["google_id"] = None
+        self.happen(user_id, GoogleUnlinked(user_id=user_id))
 
     def erase(self, user_id: str, person: dict[str, Any]) -> None:
         person |= dict.fromkeys(("username", "email", "phone", "name", "avatar", "google_id"))

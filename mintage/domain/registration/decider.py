@@ -13,6 +13,7 @@ from mintage.domain.registration.events import (
     EmailChanged,
     EmailVerified,
     GoogleLinked,
+    GoogleUnlinked,
     PasswordChanged,
     PersonErased,
     PersonRegistered,
@@ -179,9 +180,7 @@ def decide(command: RegistrationCommand, person: Registration) -> tuple[Registra
         case ChangePassword(session_version=version):
             return _changed_by(version, person)
         case ResetPassword(address=address):
-            verified = _verified(person, address)
-            version = person.session_version + 1
-            return *verified, PasswordChanged(user_id=person.user_id, reason="reset", session_version=version)
+            return _reset(address, person)
         case LinkGoogle():
             return _linked(command, person)
         case GrantRole(role=role):
@@ -205,6 +204,15 @@ def _changed_by(version: int, person: Registration) -> tuple[RegistrationEvent, 
     if version != person.session_version:
         raise SessionEnded
     return (PasswordChanged(user_id=person.user_id, reason="changed", session_version=version + 1),)
+
+
+def _reset(address: int, person: Registration) -> tuple[RegistrationEvent, ...]:
+    events = list(_verified(person, address))
+    if events and person.has_google:
+        # Whoever linked it never proved that the mailbox was theirs; who resets the password just did.
+        events.append(GoogleUnlinked(user_id=person.user_id))
+    version = person.session_version + 1
+    return *events, PasswordChanged(user_id=person.user_id, reason="reset", session_version=version)
 
 
 def _changed(command: ChangeProfile, person: Registration) -> tuple[RegistrationEvent, ...]:
@@ -250,8 +258,8 @@ def evolve(person: Registration, event: RegistrationEvent) -> Registration:
             return replace(person, address=address, has_email=email is not None, email_verified=False)
         case PasswordChanged(session_version=version):
             return replace(person, session_version=version)
-        case GoogleLinked():
-            return replace(person, has_google=True)
+        case GoogleLinked() | GoogleUnlinked():
+            return replace(person, has_google=isinstance(event, GoogleLinked))
         case RoleGranted(role=role):
             return replace(person, role=role)
         case ReferralRewarded():

@@ -100,6 +100,12 @@ class GoogleLinked(Event, frozen=True, tag="registration.google_linked"):
     google_id: str
 
 
+class GoogleUnlinked(Event, frozen=True, tag="registration.google_unlinked"):
+    """The person does not sign in with Google any more: the account was linked before its mailbox was proved."""
+
+    user_id: str
+
+
 class RoleGranted(Event, frozen=True, tag="registration.role_granted"):
     """The person has this role from now on, in place of the one before."""
 
@@ -129,6 +135,7 @@ RegistrationEvent: TypeAlias = (
     | AvatarChanged
     | PasswordChanged
     | GoogleLinked
+    | GoogleUnlinked
     | RoleGranted
     | ReferralRewarded
     | PersonErased

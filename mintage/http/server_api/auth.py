@@ -9,7 +9,6 @@ from msgspec import UNSET
 from mintage.application.codes import CODE_S
 from mintage.application.refusals import EmailNotVerified, InvalidCode, InvalidCredentials, RateLimited
 from mintage.domain.registration.decider import EmailTaken
-from mintage.domain.registration.names import email_of
 from mintage.http import forms, messages
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
@@ -88,9 +87,8 @@ class AuthController(Controller):
     async def login(self, request: Call) -> Json:
         """Asks for a proved e-mail."""
         asked = await request.read(SIGN_IN)
-        # What cannot be an address is nobody's, and takes as long to find out as any other.
-        email = email_of(asked.email) or asked.email
-        person = await request.services.people.sign_in_by_email(email, asked.password, address=request.address)
+        services = request.services
+        person = await services.people.sign_in_by_email(asked.email, asked.password, address=request.address)
         return _signed_in(request, person, messages.SIGNED_IN)
 
     @post("/send-verification", status_code=200)

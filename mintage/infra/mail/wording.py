@@ -5,7 +5,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 Language: TypeAlias = Literal["zh", "en"]
-Kind: TypeAlias = Literal["verification", "password_reset", "password_changed", "google_linked"]
+Kind: TypeAlias = Literal["verification", "password_reset", "password_changed", "email_changed", "google_linked"]
 
 
 class Wording(msgspec.Struct, frozen=True):
@@ -72,6 +72,15 @@ WORDINGS: Final[dict[tuple[Language, Kind], Wording]] = {
             "如果不是您本人操作，请立即用这个邮箱重置密码，并检查邮箱本身是否安全。",
         ),
     ),
+    ("zh", "email_changed"): Wording(
+        subject="【{product}】您的邮箱已更换",
+        glance="如果是您本人操作，无需理会。",
+        opening="您的 {product} 账号已于 {at} 更换邮箱，今后的邮件不再发到这里。",
+        advice=(
+            "如果是您本人操作，无需理会这封邮件。",
+            "如果不是您本人操作，请立即登录，修改密码，并把邮箱改回来。",
+        ),
+    ),
     ("zh", "google_linked"): Wording(
         subject="【{product}】您的账号已关联 Google",
         glance="今后您可以用 Google 登录。",
@@ -104,6 +113,15 @@ WORDINGS: Final[dict[tuple[Language, Kind], Wording]] = {
             "If this was you, there is nothing to do.",
             "If this was not you, reset the password with this e-mail address at once, "
             "and check that your mailbox is safe.",
+        ),
+    ),
+    ("en", "email_changed"): Wording(
+        subject="The e-mail address of your {product} account was changed",
+        glance="If this was you, there is nothing to do.",
+        opening="Your {product} account has another e-mail address since {at}. Mail will not come here any more.",
+        advice=(
+            "If this was you, there is nothing to do.",
+            "If this was not you, sign in at once, change the password, and set the address back.",
         ),
     ),
     ("en", "google_linked"): Wording(
