@@ -4,7 +4,7 @@ import asyncio
 import logging
 import tomllib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, Final, TypeAlias
@@ -36,7 +36,7 @@ from mintage.infra.follower import Follower
 from mintage.infra.gateways import SandboxGateway
 from mintage.infra.google import OpenIdClient
 from mintage.infra.handshakes import SealedHandshakes
-from mintage.infra.housekeeping import keep_tidy
+from mintage.infra.housekeeping import Chore, keep_tidy
 from mintage.infra.identifiers import new_id
 from mintage.infra.journal import JournalLimits, PostgresJournal
 from mintage.infra.limits import MemoryLimits, NoLimits
@@ -111,52 +111,39 @@ async def running(
     """
     await asyncio.to_thread(migrate, place.conninfo, place.vault)
     secrets, catalogue = secrets_of(settings), catalogue_of(settings)
-    db = Pool(place.conninfo)
-    await db.open()
-    endings, sessions = TaskEndings(db), Standings(db, place.conninfo)
-    media = MediaFolder(settings.data_dir / "media", base_url, secrets.signing, clock)
-    listeners: list[Callable[[Sequence[Recorded]], None]] = [endings.seen, sessions.seen]
-
-    def seen(entries: Sequence[Recorded]) -> None:
-        for listener in listeners:
-            listener(entries)
-
-    journal = PostgresJournal(
-        PostgresStore(place.conninfo, place.vault, INLINE),
-        clock=clock,
-        new_id=new_id,
-        refusals={name: refusal for model in INLINE for name, refusal in model.refusals.items()},
-        limits=JournalLimits(
-            queue_max=settings.queue_max, deadline_s=settings.deadline_s, streams_max=settings.cached_streams
-        ),
-        seen=seen,
-    )
-    limiter: Limiter = MemoryLimits(clock) if settings.rate_limit else NoLimits()
-    redis = redis_at(settings.redis_url) if settings.rate_limit and settings.redis_url else None
-    if redis is not None:
-        limiter = RedisLimits(redis, limiter, secrets.signing, clock)
-    limits = Limits(limiter)
-    hasher, codes, avatars = Argon2Hasher(), CodeBook(db, secrets.signing), AvatarFolder(media, new_id)
-    delivery = _delivery(settings, clock)
-    mailer = delivery if mailer is None else mailer
-    openid = _openid(settings, clock)
-    code_mail = CodeMail(codes, mailer, new_id, clock)
-    pending_max = PENDING_MAX if settings.rate_limit else None
-    generations = Generations(journal, catalogue, new_id, pending_max)
-    works, erasure = Works(journal, db, media), Erasure(journal, db, generations, media, avatars)
-    duties: list[Duty] = [sessions.listen, lambda: keep_tidy(db, clock, (works.finish, erasure.finish))]
-    duties += [Follower(place.conninfo, place.vault, model).run for model in FOLLOWED]
-    if place.embedded is not None:
-        embedded = place.embedded
-        duties.append(lambda: _keep_up(embedded))
-    tasks: list[asyncio.Task[None]] = []
-    await journal.start()
-    try:
+    async with AsyncExitStack() as closing:
+        db = Pool(place.conninfo)
+        await db.open()
+        closing.push_async_callback(db.close)
+        openid = _openid(settings, clock)
+        if openid is not None:
+            closing.push_async_callback(openid.close)
+        delivery = _delivery(settings, clock)
+        closing.push_async_callback(delivery.drain)
+        mailer = delivery if mailer is None else mailer
+        limits = Limits(_limiter(settings, secrets.signing, clock, closing))
+        endings, sessions = TaskEndings(db), Standings(db, place.conninfo)
+        media = MediaFolder(settings.data_dir / "media", base_url, secrets.signing, clock)
+        listeners: list[Callable[[Sequence[Recorded]], None]] = [endings.seen, sessions.seen]
+        journal = _journal(settings, place, clock, listeners)
+        hasher, codes, avatars = Argon2Hasher(), CodeBook(db, secrets.signing), AvatarFolder(media, new_id)
+        code_mail = CodeMail(codes, mailer, new_id, clock)
+        pending_max = PENDING_MAX if settings.rate_limit else None
+        generations = Generations(journal, catalogue, new_id, pending_max)
+        works, erasure = Works(journal, db, media), Erasure(journal, db, generations, media, avatars)
+        chores: list[Chore] = [works.finish, erasure.finish, lambda: avatars.tidy(db, clock()), media.tidy]
+        duties: list[Duty] = [sessions.listen, lambda: keep_tidy(db, clock, chores)]
+        duties += [Follower(place.conninfo, place.vault, model).run for model in FOLLOWED]
+        if place.embedded is not None:
+            embedded = place.embedded
+            duties.append(lambda: _keep_up(embedded))
         if worker:
             crew = Worker(generations, db, media, Sources(media, Fetcher()), clock=clock)
             listeners.append(crew.seen)
             duties.append(crew.run)
-        tasks = [asyncio.create_task(_for_ever(duty)) for duty in duties]
+        await journal.start()
+        closing.push_async_callback(journal.drain)
+        closing.push_async_callback(_end, [asyncio.create_task(_for_ever(duty)) for duty in duties])
         people = People(
             journal,
             db,
@@ -205,7 +192,6 @@ async def running(
             sessions=sessions,
             files=media,
             endings=endings,
-            avatars=avatars,
             limits=limits,
             terms=Terms(
                 cors_origins=settings.cors_origins,
@@ -217,15 +203,39 @@ async def running(
             clock=clock,
             ready=journal.is_taking,
         )
-    finally:
-        await _end(tasks)
-        await journal.drain()
-        await delivery.drain()
-        if openid is not None:
-            await openid.close()
-        if redis is not None:
-            await redis.aclose()
-        await db.close()
+
+
+def _journal(
+    settings: Settings,
+    place: Site,
+    clock: Callable[[], datetime],
+    listeners: Sequence[Callable[[Sequence[Recorded]], None]],
+) -> PostgresJournal:
+    def seen(entries: Sequence[Recorded]) -> None:
+        for listener in listeners:
+            listener(entries)
+
+    return PostgresJournal(
+        PostgresStore(place.conninfo, place.vault, INLINE),
+        clock=clock,
+        new_id=new_id,
+        refusals={name: refusal for model in INLINE for name, refusal in model.refusals.items()},
+        limits=JournalLimits(
+            queue_max=settings.queue_max, deadline_s=settings.deadline_s, streams_max=settings.cached_streams
+        ),
+        seen=seen,
+    )
+
+
+def _limiter(settings: Settings, secret: bytes, clock: Callable[[], datetime], closing: AsyncExitStack) -> Limiter:
+    if not settings.rate_limit:
+        return NoLimits()
+    alone = MemoryLimits(clock)
+    if not settings.redis_url:
+        return alone
+    redis = redis_at(settings.redis_url)
+    closing.push_async_callback(redis.aclose)
+    return RedisLimits(redis, alone, secret, clock)
 
 
 def _openid(settings: Settings, clock: Callable[[], datetime]) -> OpenIdClient | None:

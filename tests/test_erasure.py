@@ -5,7 +5,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from mintage.application import credentials
 from mintage.application.generations import Ask
 from mintage.application.once import Repeatable
 from mintage.application.people import Newcomer
@@ -19,7 +18,7 @@ from mintage.infra.rebuild import rebuild
 from mintage.infra.settings import Settings
 from mintage.projections import INLINE
 from mintage.projections.ledger import balance_of
-from mintage.projections.people import Person
+from mintage.projections.people import Person, person_by_email
 from mintage.projections.sql import Database
 from mintage.projections.tasks import task_of
 from tests.conftest import VAULT, Mailbox
@@ -116,14 +115,13 @@ async def test_a_code_asked_for_while_somebody_is_erased_is_neither_kept_nor_mai
 ) -> None:
     user_id = await somebody(services, 1)
     mailed = len(mailbox)
-    found = credentials.person_by_email
 
     async def erased_meanwhile(db: Database, email: str) -> Person | None:
-        person = await found(db, email)
+        person = await person_by_email(db, email)
         await services.erasure.erase(user_id, actor="operator")
         return person
 
-    monkeypatch.setattr(credentials, "person_by_email", erased_meanwhile)
+    monkeypatch.setattr("mintage.application.credentials.person_by_email", erased_meanwhile)
     await services.credentials.send_code(
         f"{CANARY}-1@example.com", "password_reset", language="zh", name=None, address="127.0.0.1"
     )

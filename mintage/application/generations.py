@@ -13,7 +13,7 @@ from mintage.application.refusals import RateLimited
 from mintage.application.transaction import Journal, Transaction
 from mintage.domain.credits.decider import CREDITS, CaptureHold, HoldCredits, ReleaseHold
 from mintage.domain.credits.events import Release
-from mintage.domain.fields import InvalidFields, Reason
+from mintage.domain.fields import InvalidFields, Reason, is_blank
 from mintage.domain.generation.decider import (
     GENERATION,
     CancelGeneration,
@@ -31,7 +31,8 @@ from mintage.domain.work.events import WorkType
 
 CANCELLED_MESSAGE = "任务已取消"
 
-_PICTURE: Final = re.compile(r"../(?P<work_id>[0-9a-f-]{36})(-thumbnail)?\.(png|jpg|webp)")
+_PICTURE: Final = re.compile(r"../(?P<work_id>[0-9a-f-]{36})-[0-9]+(-thumbnail)?\.(png|jpg|webp)")
+_AVATAR: Final = re.compile(r"avatars/[0-9a-f-]{36}/[0-9a-f-]{36}\.webp")
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +100,7 @@ class Generations:
         A repeat brings the receipt of the first time, which names the task and has the final reply if there is one.
         Raises ``UnknownModel``, ``InvalidFields``, ``InsufficientCredits``, ``KeyReused``, ``RateLimited``.
         """
-        if not ask.prompt.strip():
+        if is_blank(ask.prompt):
             raise InvalidFields({"prompt": Reason("required")})
         model = self._catalogue.model(ask.task_type, ask.model_provider, ask.model_name)
         parameters = model.checked(ask.parameters)
@@ -235,7 +236,7 @@ class Generations:
 
 def _may_use(transaction: Transaction, user_id: str, file: str) -> bool:
     """Whether a stored file is a picture that this person may see: somebody's avatar, their own work, a public one."""
-    if file.startswith("avatars/"):
+    if _AVATAR.fullmatch(file):
         return True
     picture = _PICTURE.fullmatch(file)
     work = transaction.state(WORK, picture["work_id"]) if picture else WORK.initial

@@ -23,6 +23,7 @@ TRIES_FROM_ADDRESS: Final = Rule("code-tries", 100, _QUARTER, fail_closed=True)
 REGISTRATIONS_FROM_ADDRESS: Final = Rule("register-address", 1_000, _HOUR)
 RECHARGES_OF_ACCOUNT: Final = Rule("recharge-account", 60, _MINUTE)
 RECHARGES_FROM_ADDRESS: Final = Rule("recharge-address", 600, _MINUTE)
+UPLOADS_OF_ACCOUNT: Final = Rule("upload-account", 30, _HOUR)
 GENERATIONS_OF_ACCOUNT: Final = Rule("generate-account", 1_200, _MINUTE)
 GENERATIONS_FROM_ADDRESS: Final = Rule("generate-address", 6_000, _MINUTE)
 
@@ -40,15 +41,19 @@ class Limits:
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
 
-    def sign_in(self, account: str, address: str) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def sign_in(self, account: str, address: str) -> AsyncIterator[None]:
         """Around checking a password; only ``InvalidCredentials`` counts.
 
         ``account`` is the person's id if the login names somebody, otherwise the login in its canonical form: nobody is
-        told which.
+        told which. The attempts of an account take turns, so that those that go well are not in each other's way.
         """
-        return self._attempt(
-            InvalidCredentials, Budget(SIGN_INS_OF_ACCOUNT, account), Budget(SIGN_INS_FROM_ADDRESS, origin(address))
-        )
+        of_account, from_address = Budget(SIGN_INS_OF_ACCOUNT, account), Budget(SIGN_INS_FROM_ADDRESS, origin(address))
+        async with (
+            self._limiter.turn(of_account),
+            self._attempt(InvalidCredentials, of_account, from_address),
+        ):
+            yield
 
     def google(self, address: str) -> AbstractAsyncContextManager[None]:
         """Around asking Google about somebody; only ``InvalidCredentials`` counts."""
@@ -78,6 +83,14 @@ class Limits:
         await self._limiter.take(
             (Budget(RECHARGES_OF_ACCOUNT, user_id), Budget(RECHARGES_FROM_ADDRESS, origin(address)))
         )
+
+    @asynccontextmanager
+    async def uploading(self, user_id: str) -> AsyncIterator[None]:
+        """Around an upload of a picture; those of an account take turns, so that each sees what it replaces."""
+        budget = Budget(UPLOADS_OF_ACCOUNT, user_id)
+        async with self._limiter.turn(budget):
+            await self._limiter.take((budget,))
+            yield
 
     async def generated(self, user_id: str, address: str) -> None:
         """Before a task is accepted."""

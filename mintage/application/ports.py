@@ -1,6 +1,7 @@
 """What the use cases and the documents need from outside, in their own words."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Final, Literal, Protocol
 
@@ -190,7 +191,10 @@ class Files(Protocol):
         ...
 
     def key_of_url(self, url: str) -> str | None:
-        """What file a url of ours is the url of, whoever may open it and whether or not it has expired."""
+        """What file a url of ours is the url of, whoever may open it and whether or not it has expired.
+
+        None for a url of elsewhere. Of ours that names no file the rest of the path, which is the key of none.
+        """
         ...
 
     def genuine(self, key: str, expires: str, signature: str) -> bool:
@@ -280,4 +284,11 @@ class Limiter(Protocol):
 
     async def give_back(self, budgets: Sequence[Budget]) -> None:
         """Undo a ``take`` that is not to count; it may be forgotten, but raises nothing."""
+        ...
+
+    def turn(self, budget: Budget) -> AbstractAsyncContextManager[None]:
+        """Around what is done under a budget: in this process one at a time, in order.
+
+        Raises ``Unavailable`` when too many wait.
+        """
         ...

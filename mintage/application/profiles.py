@@ -10,7 +10,8 @@ from mintage.application.codes import CodeMail
 from mintage.application.limits import Limits
 from mintage.application.people import known
 from mintage.application.ports import Avatars, Mailer, Notice
-from mintage.application.transaction import Journal, Transaction
+from mintage.application.transaction import Journal, Transaction, Unavailable
+from mintage.domain.decider import Refusal
 from mintage.domain.registration.decider import REGISTRATION, ChangeProfile, EmailTaken, GrantRole, UsernameTaken
 from mintage.domain.registration.events import Role
 from mintage.projections.people import Person
@@ -81,6 +82,20 @@ class Profiles:
         if "avatar" in given:
             await self._avatars.remove(before.avatar)
         return await known(self._db, user_id)
+
+    async def upload(self, user_id: str, content: bytes, *, language: Literal["zh", "en"], address: str) -> Person:
+        """Make an uploaded picture the person's; if that cannot be, it is not kept.
+
+        Raises ``InvalidFields``, ``PersonUnknown``, ``RateLimited``.
+        """
+        async with self._limits.uploading(user_id):
+            avatar = await self._avatars.store(user_id, content)
+            try:
+                return await self.change(user_id, Changes(avatar=avatar), language=language, address=address)
+            except (Refusal, Unavailable):
+                # Whatever else happens, it may be theirs already; if it is not, housekeeping removes it.
+                await self._avatars.remove(avatar)
+                raise
 
     async def grant_role(self, user_id: str, role: Role, *, actor: str) -> Person:
         """Give a role in place of the one before, from the next request on. Raises ``PersonUnknown``."""

@@ -14,7 +14,7 @@ from mintage.application.google import GoogleSignIn
 from mintage.application.ledger import Ledger
 from mintage.application.limits import Limits
 from mintage.application.people import People
-from mintage.application.ports import Avatars, Endings, Files, Sessions, Tokens
+from mintage.application.ports import Endings, Files, Sessions, Tokens
 from mintage.application.profiles import Profiles
 from mintage.application.recharges import Recharges
 from mintage.application.works import Works
@@ -54,7 +54,6 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Tokens
     sessions: Sessions
     files: Files
-    avatars: Avatars
     endings: Endings
     limits: Limits
     terms: Terms

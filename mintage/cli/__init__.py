@@ -35,7 +35,9 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--data-dir", type=Path, help="where everything is kept (MINTAGE_DATA_DIR, default: data)")
-    parser = argparse.ArgumentParser(prog="mintage", description="AI images for prepaid credits, on a log to replay.")
+    parser = argparse.ArgumentParser(
+        prog="mintage", description="AI images and videos for prepaid credits, on a log to replay."
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for module in (serve, database, audit, admin):
         module.add_to(commands, common)

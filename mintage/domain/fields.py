@@ -1,6 +1,7 @@
 """Bad input, field by field: which rule each one broke, in words that a message table turns into sentences."""
 
-from typing import Literal, TypeAlias
+import re
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -17,6 +18,7 @@ Rule: TypeAlias = Literal[
     "taken",
     "mismatch",
     "wrong",
+    "login",
     "control_characters",
 ]
 
@@ -29,6 +31,17 @@ class Reason(msgspec.Struct, frozen=True):
     high: int | float | None = None
     choices: tuple[str, ...] = ()
     expected: str | None = None
+
+
+UNSEEN: Final = r"\s\x00-\x1f\x7f-\xa0\xad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff"
+"""Characters that show nothing, as the inside of a regular expression's brackets."""
+
+_SEEN: Final = re.compile(f"[^{UNSEEN}]")
+
+
+def is_blank(text: str) -> bool:
+    """Whether there is nothing in it that can be seen."""
+    return _SEEN.search(text) is None
 
 
 class InvalidFields(Refusal):

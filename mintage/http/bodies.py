@@ -69,9 +69,9 @@ class Body(Generic[T]):
 
     def _refuse_controls(self, value: T) -> None:
         wrong = {
-            name: Reason("control_characters")
-            for name, value in msgspec.structs.asdict(value).items()
-            if name not in OPAQUE and _has_controls(value)
+            field.encode_name: Reason("control_characters")
+            for field in msgspec.structs.fields(value)
+            if field.encode_name not in OPAQUE and _has_controls(getattr(value, field.name))
         }
         if wrong:
             raise InvalidFields(wrong)

@@ -25,6 +25,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 KEY: Final = "Idempotency-Key"
 LANGUAGES_MAX: Final = 200
+_DIGITS: Final = 18
+"""As many of an announced length as are looked at."""
 KEY_PATTERN: Final = r"[\x21-\x7e]{1,255}"
 _KEY: Final = re.compile(KEY_PATTERN.encode())
 
@@ -69,6 +71,10 @@ class Call(Request[Any, Any, Any]):
         if claims is None or claims.exp <= services.clock().timestamp():
             raise Unauthorized
         standing = await self._standing(claims.user_id)
+        if standing.session_version < claims.sv and standing is not GONE:
+            # Another process has just issued it, and word of that is still on its way.
+            services.sessions.forget(claims.user_id)
+            standing = await self._standing(claims.user_id)
         if standing is GONE:
             raise PersonUnknown
         if standing.session_version != claims.sv or claims.jti in standing.ended:
@@ -86,6 +92,9 @@ class Call(Request[Any, Any, Any]):
     async def raw(self, most: int | None = None) -> bytes:
         """The body's bytes, up to so many of them: ``terms.body_max`` where nothing else is said."""
         most = self.services.terms.body_max if most is None else most
+        announced = self.header(b"content-length")
+        if announced is not None and announced.isdigit() and int(announced[:_DIGITS]) > most:
+            raise ClientException(status_code=HTTP_413_REQUEST_ENTITY_TOO_LARGE)
         chunks: list[bytes] = []
         length = 0
         while True:
@@ -105,9 +114,10 @@ class Call(Request[Any, Any, Any]):
 
     def repeatable(self, user_id: str, path: str, raw: bytes) -> Repeatable | None:
         """What makes a repeat of this request known, if it carries a key. Raises ``InvalidFields``."""
-        key = self.header(b"idempotency-key")
-        if key is None:
+        keys = [value for name, value in self.scope["headers"] if name == b"idempotency-key"]
+        if not keys:
             return None
-        if not _KEY.fullmatch(key):
+        key, *others = keys
+        if others or not _KEY.fullmatch(key):
             raise InvalidFields({KEY: Reason("pattern")})
         return Repeatable(user_id, path, key.decode("ascii"), sha256(raw).digest())

@@ -110,7 +110,7 @@ ANSWERS: Final[dict[type[Exception], Answer]] = {
     PhoneTaken: Answer("CONFLICT", 409, 400, messages.PHONE_EXISTS, _field("phone", _TAKEN)),
     NotLinked: Answer("CONFLICT", 409, 400, messages.NOT_LINKED),
     GoogleTaken: Answer("CONFLICT", 409, 400, messages.GOOGLE_TAKEN),
-    EmailNeeded: msgspec.structs.replace(_VALIDATION, details=_field("email", Reason("required"))),
+    EmailNeeded: msgspec.structs.replace(_VALIDATION, details=_field("email", Reason("login"))),
     AddressChanged: _CONFLICT,
     WrongOldPassword: Answer(
         "VALIDATION_ERROR", 400, 400, messages.WRONG_OLD_PASSWORD, _field("oldPassword", Reason("wrong"))

@@ -47,9 +47,12 @@ class FileController(Controller):
             (b"accept-ranges", b"bytes"),
             (b"x-content-type-options", b"nosniff"),
         ]
-        if etag in (request.header(b"if-none-match") or b""):
+        known = request.header(b"if-none-match") or b""
+        if etag in known or known.strip() == b"*":
             return FileReply(services.files, name, 304, headers, range(0))
-        asked = span_of(request.header(b"range"), found.size)
+        # Who has a part of another version, or only a date, gets the whole.
+        continues = request.header(b"if-range") in {None, etag}
+        asked = span_of(request.header(b"range"), found.size) if continues else None
         if asked is None:
             return FileReply(services.files, name, 200, headers, range(found.size))
         if not asked:

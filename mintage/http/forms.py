@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from mintage.application.people import PASSWORD_MAX, Newcomer
 from mintage.application.profiles import Changes
 from mintage.application.services import Services
-from mintage.domain.fields import InvalidFields, Reason
+from mintage.domain.fields import InvalidFields, Reason, is_blank
 from mintage.domain.recorded import ERASED
 from mintage.domain.registration.events import Document
 from mintage.domain.registration.names import email_of, phone_of, username_of
@@ -117,7 +117,7 @@ def email(given: str) -> str:
 def name_of(text: str) -> str | None:
     """A name to be called by: anything that is not blank, and not what an erased one reads as."""
     name = text.strip()
-    return name if name and name != ERASED else None
+    return None if is_blank(name) or name == ERASED else name
 
 
 def token_of(services: Services, person: Person) -> str:

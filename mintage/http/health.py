@@ -2,11 +2,13 @@
 
 from typing import Final
 
-from litestar import Controller, get
+from litestar import Controller, HttpMethod, route
 
 from mintage.http.calls import Call
 from mintage.http.replies import Headers, Json
 
+# Some who watch ask for nothing but the status.
+_METHODS: Final = [HttpMethod.GET, HttpMethod.HEAD]
 _SOON: Final[Headers] = ((b"retry-after", b"1"),)
 
 
@@ -14,11 +16,11 @@ class HealthController(Controller):
     path = "/health"
     tags = ("health",)
 
-    @get("/live")
+    @route("/live", http_method=_METHODS)
     async def live(self) -> Json:
         return Json(b'{"status":"live"}')
 
-    @get("/ready")
+    @route("/ready", http_method=_METHODS)
     async def ready(self, request: Call) -> Json:
         if request.services.ready():
             return Json(b'{"status":"ready"}')

@@ -6,7 +6,9 @@ from typing import Annotated, Final, TypeAlias
 from msgspec import Meta
 
 from mintage.application.people import PASSWORD_MAX
+from mintage.domain.fields import UNSEEN
 from mintage.domain.urls import URL_MAX
+from mintage.http.bodies import CONTROLS
 
 TASK_STATUSES: Final = ("pending", "processing", "completed", "failed", "cancelled")
 TASK_TYPES: Final = ("text2img", "img2img", "text2video", "img2video")
@@ -16,6 +18,8 @@ DIRECTIONS: Final = ("recharge", "consume")
 GATEWAYS: Final = ("wechat", "alipay", "stripe")
 URL_PATTERN: Final = r"^https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,4})?(/[!-\[\]-~]*)?$"
 """Without those in other alphabets, which are taken too."""
+SEEN: Final = {"pattern": f"^[^{CONTROLS[1:]}*[^{UNSEEN}][^{CONTROLS[1:]}*$"}
+"""For texts that have to show something."""
 PASSWORD_LEAST: Final = 6
 """An operator may ask for more."""
 

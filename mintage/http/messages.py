@@ -67,6 +67,26 @@ V1_VALIDATION: Final = Text("请求参数错误", VALIDATION.en)
 V1_UNAUTHORIZED: Final = Text("未认证", UNAUTHORIZED.en)
 V1_INTERNAL: Final = Text("服务器错误", INTERNAL.en)
 
+# -- what tasks and works say of themselves, in the words they were stored with
+
+_STORED: Final = {
+    text.zh: text
+    for text in (
+        Text("生成失败，未扣除积分", "The generation failed; nothing was charged"),
+        Text("无法获取源图片，未扣除积分", "The source image could not be fetched; nothing was charged"),
+        Text("源图片地址或内容不被接受，未扣除积分", "The source image is not accepted; nothing was charged"),
+        Text("多次尝试后仍未完成", "Not done after several attempts; nothing was charged"),
+        Text("此作品未生成", "This work did not come out"),
+        TASK_CANCELLED,
+    )
+}
+
+
+def stored(words: str | None, language: Language) -> str | None:
+    """A stored sentence in the reader's language, if it is one of ours."""
+    return _STORED[words].to(language) if words in _STORED else words
+
+
 # -- what is wrong with a field
 
 _KINDS: Final = {
@@ -84,6 +104,7 @@ _RULES: Final = {
     "unknown": Text("不存在", "does not exist"),
     "taken": Text("已被使用", "is taken"),
     "mismatch": Text("与所请求的接口不符", "does not fit this endpoint"),
+    "login": Text("是登录名，不能清空", "is what you sign in by, and cannot be cleared"),
     "wrong": Text("不正确", "is not right"),
     "control_characters": Text("不能包含控制字符", "must not contain control characters"),
 }

@@ -1,21 +1,32 @@
 """Uploaded pictures of people: whatever comes in, only a small square of pixels is kept."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime, timedelta
 from io import BytesIO
 from shutil import rmtree
 from typing import Final
 
-from PIL import Image, ImageOps
+import msgspec
+from PIL import ImageOps
 
 from mintage.domain.fields import InvalidFields, Reason
+from mintage.infra.pictures import NotTaken, unpacked, upright
 from mintage.infra.storage import MediaFolder
+from mintage.projections.sql import Database
 
 SIDE_MAX: Final = 512
-PIXELS_MAX: Final = 24_000_000
-"""The largest picture that is looked at: 96 MB when it is unpacked."""
+PIXELS_MAX: Final = 30_000_000
+"""The largest picture that is looked at: 120 MB when it is unpacked."""
 FORMATS: Final = ("PNG", "JPEG", "WEBP")
+UNSETTLED: Final = timedelta(hours=1)
+"""How long an upload may be on its way to being somebody's picture."""
+
+_KEY: Final = re.compile(r"avatars/(?P<user_id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})/[0-9a-f-]{36}\.webp")
+_IN_USE: Final = "select avatar from people where user_id = any(%s::uuid[]) and avatar is not null"
+_PORTION: Final = 1_000
 
 
 class AvatarFolder:
@@ -35,8 +46,9 @@ class AvatarFolder:
         return key
 
     def own(self, user_id: str, url: str) -> str:
-        key = self._media.key_of_url(url)
-        return key if key is not None and key.startswith(f"avatars/{user_id}/") else url
+        key = self._media.key_of_url(url) or ""
+        own = _KEY.fullmatch(key)
+        return key if own and own["user_id"] == user_id else url
 
     async def remove(self, avatar: str | None) -> None:
         # Not all but the newest: of two uploads at once one would remove the other before it is anybody's avatar.
@@ -47,21 +59,42 @@ class AvatarFolder:
         with suppress(FileNotFoundError):
             await asyncio.to_thread(rmtree, self._media.folder / "avatars" / user_id)
 
+    async def tidy(self, db: Database, now: datetime) -> None:
+        """Remove the uploads of more than an hour ago that never became anybody's picture, or are no longer."""
+        old = await asyncio.to_thread(self._before, (now - UNSETTLED).timestamp())
+        for start in range(0, len(old), _PORTION):
+            portion = old[start : start + _PORTION]
+            rows = await db.fetch(_InUse, _IN_USE, ([user_id for user_id, _ in portion],))
+            in_use = {row.avatar for row in rows}
+            for _, key in portion:
+                if key not in in_use:
+                    await self._media.remove(key)
+
+    def _before(self, time: float) -> list[tuple[str, str]]:
+        """Whose uploads are older, and their keys."""
+        found = []
+        for path in self._media.folder.glob("avatars/*/*"):
+            own = _KEY.fullmatch(path.relative_to(self._media.folder).as_posix())
+            # What is removed meanwhile need not be removed.
+            with suppress(FileNotFoundError):
+                if own and path.stat().st_mtime < time:
+                    found.append((own["user_id"], own[0]))
+        return found
+
+
+class _InUse(msgspec.Struct):
+    avatar: str
+
 
 def squared(content: bytes) -> bytes:
     """The middle of a picture as a WebP of at most 512 by 512, upright, without metadata. Raises ``InvalidFields``."""
-    written = BytesIO()
     try:
-        with Image.open(BytesIO(content), formats=FORMATS) as picture:
-            if picture.width * picture.height > PIXELS_MAX:
-                raise ValueError("more pixels than anybody needs")
-            # A JPEG is unpacked no larger than it is needed.
-            picture.draft("RGB", (2 * SIDE_MAX, 2 * SIDE_MAX))
-            side = min(SIDE_MAX, *picture.size)
-            colours = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-        upright = ImageOps.exif_transpose(ImageOps.fit(colours, (side, side)))
-        upright.info.clear()
-        upright.save(written, "WEBP", quality=85)
-    except Exception:  # noqa: BLE001 -- decoders raise anything for a file that is broken or pretends
+        picture = unpacked(content, formats=FORMATS, pixels_max=PIXELS_MAX, side=2 * SIDE_MAX)
+        side = min(SIDE_MAX, *picture.size)
+        square = upright(ImageOps.fit(picture, (side, side)))
+    except NotTaken:
         raise InvalidFields({"avatar": Reason("pattern")}) from None
+    square.info.clear()
+    written = BytesIO()
+    square.save(written, "WEBP", quality=85)
     return written.getvalue()

@@ -29,7 +29,15 @@ SOCKET_PATH_MAX = 100  # the kernels allow 103 (macOS) to 107 bytes
 
 # Written once into postgresql.conf, where an operator may change them. fsync, synchronous_commit and full_page_writes
 # are deliberately absent: their default is on.
-TUNABLES = {"max_connections": "100", "shared_buffers": "128MB", "timezone": "UTC", "log_timezone": "UTC"}
+TUNABLES = {
+    "max_connections": "100",
+    "shared_buffers": "128MB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    # The details of an error hold names and addresses, and statements do: a taken name is no news.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
+}
 
 _CLONE_NEWUSER = 0x10000000
 _PR_SET_PDEATHSIG = 1

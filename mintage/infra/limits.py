@@ -1,23 +1,37 @@
 """Counts in this process, under a bounded number of keys; several processes count each for itself."""
 
+import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Final
+from weakref import WeakValueDictionary
 
 import msgspec
 
 from mintage.application.ports import Budget
 from mintage.application.refusals import RateLimited
+from mintage.application.transaction import Unavailable
 
 KEYS_MAX: Final = 50_000
 """Keys that are counted at a time, for each length of window. One more, and the oldest starts over."""
+WAITING_MAX: Final = 32
+"""How many wait for their turn under one budget, beside the one whose turn it is."""
 
 
 class _Window(msgspec.Struct):
     ends: datetime
     count: int = 0
+
+
+class _Turn:
+    """Forgotten when nobody has it and nobody waits for it."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.waiting = 0
 
 
 class MemoryLimits:
@@ -28,6 +42,7 @@ class MemoryLimits:
         self._keys_max = keys_max
         # By length, so that those begun first end first and stand in front.
         self._windows: dict[int, dict[bytes, _Window]] = {}
+        self._turns: WeakValueDictionary[bytes, _Turn] = WeakValueDictionary()
 
     async def take(self, budgets: Sequence[Budget]) -> None:
         now = self._clock()
@@ -44,6 +59,21 @@ class MemoryLimits:
             window = self._running(budget, now)
             if window and window.count:
                 window.count -= 1
+
+    @asynccontextmanager
+    async def turn(self, budget: Budget) -> AsyncIterator[None]:
+        turn = self._turns.setdefault(digest(budget), _Turn())
+        if turn.waiting >= WAITING_MAX:
+            raise Unavailable("too many wait for their turn")
+        turn.waiting += 1
+        try:
+            await turn.lock.acquire()
+        finally:
+            turn.waiting -= 1
+        try:
+            yield
+        finally:
+            turn.lock.release()
 
     def _running(self, budget: Budget, now: datetime) -> _Window | None:
         window = self._windows.get(budget.rule.window_s, {}).get(digest(budget))
@@ -70,6 +100,9 @@ class NoLimits:
 
     async def give_back(self, budgets: Sequence[Budget]) -> None:
         pass
+
+    def turn(self, budget: Budget) -> AbstractAsyncContextManager[None]:  # noqa: ARG002 -- the port's signature
+        return nullcontext()
 
 
 def digest(budget: Budget, secret: bytes = b"") -> bytes:

@@ -6,6 +6,7 @@ Redis sees keyed hashes and numbers, never whom they are about.
 import hmac
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any, Final
@@ -89,6 +90,9 @@ class RedisLimits:
     async def give_back(self, budgets: Sequence[Budget]) -> None:
         if await self._run(self._give_back, budgets, ()) is None:
             await self._alone.give_back(budgets)
+
+    def turn(self, budget: Budget) -> AbstractAsyncContextManager[None]:
+        return self._alone.turn(budget)
 
     async def _run(self, script: Any, budgets: Sequence[Budget], arguments: Sequence[int]) -> int | None:
         """What the script comes to; None if Redis is away."""

@@ -1,7 +1,6 @@
 """Source images: our own are read from storage, all others come from public addresses, and none is taken unseen."""
 
 import asyncio
-import io
 import socket
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -9,10 +8,11 @@ from typing import Any, Final, TypeAlias
 
 import httpcore
 import httpx
-from PIL import Image, ImageOps
+from PIL import Image
 
 from mintage.application.ports import Files
 from mintage.domain.urls import url_of
+from mintage.infra.pictures import NotTaken, unpacked, upright
 
 BYTES_MAX: Final = 10 * 1_048_576
 PIXELS_MAX: Final = 50_000_000
@@ -164,23 +164,15 @@ async def addresses_of(host: str, port: int) -> Sequence[str]:
 def picture_of(content: bytes) -> Image.Image:
     """The picture, or the first of a moving one; bare ground becomes white. Raises ``SourceRefused``."""
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as found:
-            if found.width * found.height > PIXELS_MAX:
-                raise SourceRefused("more than 50 megapixels")
-            # A JPEG is unpacked no larger than it is needed.
-            found.draft("RGB", (SIDE_MAX, SIDE_MAX))
-            picture = found.convert("RGBA" if found.has_transparency_data else "RGB")
+        picture = unpacked(content, formats=FORMATS, pixels_max=PIXELS_MAX, side=SIDE_MAX)
         picture.thumbnail((SIDE_MAX, SIDE_MAX), Image.Resampling.LANCZOS)
-        upright = ImageOps.exif_transpose(picture)
-        if upright.mode == "RGB":
-            return upright
-        ground = Image.new("RGBA", upright.size, "white")
-        return Image.alpha_composite(ground, upright).convert("RGB")
-    except SourceRefused:
-        raise
-    except Exception as error:
-        # Decoders raise anything for a file that is broken or pretends.
-        raise SourceRefused("not an image that we read") from error
+        picture = upright(picture)
+    except NotTaken as error:
+        raise SourceRefused(str(error)) from error
+    if picture.mode == "RGB":
+        return picture
+    ground = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(ground, picture).convert("RGB")
 
 
 def _target(url: str) -> tuple[httpcore.URL, bytes]:

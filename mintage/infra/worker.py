@@ -33,6 +33,7 @@ ATTEMPTS_MAX: Final = 3
 FETCHED_SHARE: Final = 0.05
 """How much of the whole way it is to the source image, for tasks that have one."""
 FAILED_MESSAGE: Final = "生成失败，未扣除积分"
+ABANDONED_MESSAGE: Final = "多次尝试后仍未完成"
 SOURCE_UNAVAILABLE_MESSAGE: Final = "无法获取源图片，未扣除积分"
 SOURCE_REFUSED_MESSAGE: Final = "源图片地址或内容不被接受，未扣除积分"
 
@@ -111,18 +112,16 @@ class Worker:
         try:
             if found.attempt >= ATTEMPTS_MAX:
                 # Whatever takes its workers down with it is not tried for ever.
-                await self._fail(found, name, "ABANDONED", "多次尝试后仍未完成", fence=None)
+                await self._fail(found, name, "ABANDONED", ABANDONED_MESSAGE, fence=None)
                 return
             await self._generations.start(found.task_id, fence=found.fence, worker=name)
             await self._attempt(found, name, progress)
         except (Lost, Unavailable, OutcomeUnknown) as error:
             _log.warning("task %s waits for its lease to end: %s", found.task_id, error)
-        except Stopped:
-            _log.info("task %s was taken from %s while it worked on it", found.task_id, name)
-        except (LeaseLost, TaskOver) as over:
-            _log.info("task %s went on without %s: %s", found.task_id, name, over)
-            if isinstance(over, TaskOver) and over.status != "completed":
-                await self._discard(found)
+        except (Stopped, LeaseLost, TaskOver) as over:
+            _log.info("task %s went on without %s: %r", found.task_id, name, over)
+            for work_id in found.works:
+                await self._media.remove_attempt(work_id, found.fence)
         finally:
             heartbeat.cancel()
             # A thread cannot be cancelled: it stops by itself at its next step.
@@ -149,9 +148,14 @@ class Worker:
         else:
             kind = work_type_of(found.task_type)
             await self._generations.succeed(found.task_id, outputs, kind=kind, fence=found.fence, worker=name)
+            if found.attempt:
+                for work_id in found.works:
+                    await self._media.keep_attempt(work_id, found.fence)
 
     async def _fail(self, found: Claim, name: str, code: str, message: str, fence: int | None) -> None:
         await self._generations.fail(found.task_id, error_code=code, error_message=message, fence=fence, worker=name)
+        for work_id in found.works:
+            await self._media.remove_all_of(work_id)
 
     async def _keep(self, found: Claim, progress: Progress) -> None:
         """Renew the lease and say how far the work is, until it is not ours any more."""
@@ -176,12 +180,12 @@ class Worker:
             make, found, source, lambda share: progress.reached(before + (1 - before) * share)
         )
         return [
-            await asyncio.to_thread(self._stored, work_id, made)
+            await asyncio.to_thread(self._stored, work_id, found.fence, made)
             for work_id, made in zip(found.works, files, strict=True)
         ]
 
-    def _stored(self, work_id: str, made: Made) -> Output:
-        file, small = MediaFolder.key_of(work_id, made.suffix), MediaFolder.key_of(work_id, "-thumbnail.webp")
+    def _stored(self, work_id: str, fence: int, made: Made) -> Output:
+        file, small = (MediaFolder.key_of(work_id, fence, end) for end in (made.suffix, "-thumbnail.webp"))
         self._media.write(file, made.content)
         self._media.write(small, made.thumbnail)
         return Output(
@@ -193,7 +197,3 @@ class Worker:
             height=made.height,
             duration_s=made.duration_s,
         )
-
-    async def _discard(self, found: Claim) -> None:
-        for work_id in found.works:
-            await self._media.remove_all_of(work_id)

@@ -47,12 +47,13 @@ _OPEN: Final = """
 insert into credit_accounts (user_id, available, held, version, created_at, updated_at)
 select user_id, 0, 0, 0, at, at from unnest(%s::uuid[], %s::timestamptz[]) as opened (user_id, at)"""
 
-# The balance after each line is what the account had before the batch plus what the batch did up to the line.
+# The balance after each line is what the account had before the batch plus what the batch did up to the line. What is
+# held is in it, as nothing was spent of it yet: so each line differs from the one before by its own amount.
 _ENTER: Final = """
 insert into transactions
     (id, user_id, type, kind, amount, description, payment_method, balance_after, position, created_at)
 select line.id, line.user_id, line.type, line.kind, line.amount, line.description, line.payment_method,
-    a.available + line.change, line.position, line.at
+    a.available + a.held + line.change, line.position, line.at
 from unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::bigint[],
     %s::bigint[], %s::timestamptz[])
     as line (id, user_id, type, kind, amount, description, payment_method, change, position, at)
@@ -74,7 +75,10 @@ class Balance(msgspec.Struct, frozen=True):
 
 
 class TransactionLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a statement: ``amount`` is positive, ``type`` gives the direction, ``kind`` the exact cause."""
+    """One line of a statement: ``amount`` is positive, ``type`` gives the direction, ``kind`` the exact cause.
+
+    ``balance_after`` is what was not spent then, held or not.
+    """
 
     id: str
     type: str
@@ -141,7 +145,7 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
         account.at = at
         if (line := line_of(entry)) is not None:
             transaction_id, direction, kind, amount, description, method = line
-            change, position = account.available, entry.position
+            change, position = account.available + account.held, entry.position
             lines.append((transaction_id, user_id, direction, kind, amount, description, method, change, position, at))
     writes = []
     if opened:
@@ -162,6 +166,7 @@ LEDGER: Final = ReadModel(
     schema=SCHEMA,
     events=frozenset(CREDIT_EVENTS),
     statements=statements,
+    revision=2,
 )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given, settings
@@ -198,7 +199,7 @@ class TestRequesting:
         task_id = await studio.request()
         (work_id,) = studio.works(task_id)
 
-        async def usable(user_id: str, suffix: str = ".png") -> bool:
+        async def usable(user_id: str, suffix: str = "-1.png") -> bool:
             ask = replace(ASK, task_type="img2img", source_image_url="x", source_file=f"ab/{work_id}{suffix}")
             before = len(world.entries)
             try:
@@ -216,15 +217,18 @@ class TestRequesting:
         await studio.start(task_id)
         await studio.succeed(task_id, [output()])
         assert await usable("ann")
-        assert await usable("ann", "-thumbnail.webp")
-        assert not await usable("ann", ".mp4")
+        assert await usable("ann", "-1-thumbnail.webp")
+        assert not await usable("ann", "-1.mp4")
         assert not await usable("bob")
         await change(ChangeWork(user_id="ann", is_public=True))
         assert await usable("bob")
         await change(DeleteWork(user_id="ann"))
         assert not await usable("ann")
-        avatar = replace(ASK, task_type="img2img", source_image_url="x", source_file="avatars/bob/1.webp")
-        await studio.generations.request("ann", avatar)
+        some_id = "0199b1c0-0000-7000-8000-00000000000a"
+        for file, fine in ((f"avatars/{some_id}/{some_id}.webp", True), ("avatars/../x", False), ("", False)):
+            ask = replace(ASK, task_type="img2img", source_image_url="x", source_file=file)
+            with nullcontext() if fine else pytest.raises(InvalidFields):
+                await studio.generations.request("ann", ask)
 
     async def test_a_video_makes_a_video(self, world: World, studio: Studio) -> None:
         await studio.generations.request("ann", replace(ASK, task_type="text2video"))

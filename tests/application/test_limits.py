@@ -14,7 +14,8 @@ from mintage.application.generations import Generations
 from mintage.application.limits import Limits, origin
 from mintage.application.once import Repeatable
 from mintage.application.refusals import EmailNotVerified, InvalidCode, InvalidCredentials, RateLimited
-from mintage.infra.limits import MemoryLimits
+from mintage.application.transaction import Unavailable
+from mintage.infra.limits import WAITING_MAX, MemoryLimits
 from tests.application.test_generations import ASK, CATALOGUE
 from tests.application.world import NOW, World
 
@@ -78,7 +79,18 @@ class TestSigningIn:
     async def test_of_guesses_at_the_same_time_no_more_are_tried(self, limits: Limits) -> None:
         guesses = [attempt(limits.sign_in("ann", HERE), InvalidCredentials()) for _ in range(100)]
         outcomes = await tally(guesses)
-        assert (outcomes.count(InvalidCredentials), outcomes.count(RateLimited)) == (10, 90)
+        assert (outcomes.count(InvalidCredentials), outcomes.count(RateLimited)) == (10, WAITING_MAX + 1 - 10)
+        assert outcomes.count(Unavailable) == 100 - WAITING_MAX - 1
+        assert await wait_s(attempt(limits.sign_in("ann", HERE))) == 900
+
+    async def test_those_that_go_well_at_the_same_time_all_do(self, limits: Limits) -> None:
+        assert await tally([attempt(limits.sign_in("ann", HERE)) for _ in range(30)]) == [None] * 30
+        mixed = [attempt(limits.sign_in("ann", HERE), InvalidCredentials() if n % 4 else None) for n in range(12)]
+        assert (await tally(mixed)).count(None) == 3
+
+    async def test_nobody_waits_for_the_turn_of_another(self, limits: Limits) -> None:
+        async with limits.sign_in("ann", HERE), asyncio.timeout(30):
+            await attempt(limits.sign_in("bob", HERE))
 
     async def test_a_hundred_failures_of_whomever_from_one_address(self, limits: Limits) -> None:
         guesses = [attempt(limits.sign_in(f"u{number}", HERE), InvalidCredentials()) for number in range(150)]
@@ -152,6 +164,29 @@ async def test_so_many_a_minute_of_one_account_and_from_one_address(
     await doing("zoe", THERE)
     clock.passes(minutes=1)
     await doing("ann", HERE)
+
+
+async def test_thirty_uploads_an_hour_of_one_account_however_they_end(limits: Limits, clock: Clock) -> None:
+    await many(15, lambda: attempt(limits.uploading("ann")))
+    outcomes = await tally([attempt(limits.uploading("ann"), ValueError()) for _ in range(20)])
+    assert (outcomes.count(ValueError), outcomes.count(RateLimited)) == (15, 5)
+    await attempt(limits.uploading("bob"))
+    clock.passes(hours=1)
+    await attempt(limits.uploading("ann"))
+
+
+async def test_uploads_of_one_account_take_turns(limits: Limits) -> None:
+    under_way = 0
+
+    async def upload() -> None:
+        nonlocal under_way
+        async with limits.uploading("ann"):
+            under_way += 1
+            assert under_way == 1
+            await asyncio.sleep(0)
+            under_way -= 1
+
+    assert await tally([upload() for _ in range(12)]) == [None] * 12
 
 
 class TestPendingTasks:

@@ -108,6 +108,29 @@ async def test_a_part_of_a_file(
         assert none.headers["content-range"] == f"bytes */{size}"
 
 
+async def test_who_has_a_part_of_another_version_gets_the_whole(
+    client: httpx.AsyncClient, work: dict[str, Any]
+) -> None:
+    url, etag = work["result_url"], (await client.head(work["result_url"])).headers["etag"]
+    for version, status, length in (
+        (etag, 206, 10),
+        ('"another"', 200, work["file_size"]),
+        (f"W/{etag}", 200, work["file_size"]),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 200, work["file_size"]),
+        ("", 200, work["file_size"]),
+    ):
+        reply = await client.get(url, headers={"Range": "bytes=0-9", "If-Range": version})
+        assert (reply.status_code, len(reply.content)) == (status, length), version
+        assert ("content-range" in reply.headers) == (status == 206)
+
+
+async def test_who_has_any_version_gets_none(client: httpx.AsyncClient, work: dict[str, Any]) -> None:
+    etag = (await client.head(work["result_url"])).headers["etag"]
+    for known, status in (("*", 304), (f'"another", W/{etag}', 304), ('"another"', 200), ('"*"', 200)):
+        reply = await client.get(work["result_url"], headers={"If-None-Match": known})
+        assert reply.status_code == status, known
+
+
 @pytest.mark.parametrize(
     "header", [None, b"", b"bytes=-", b"bytes=5-4", b"bytes=0-1,3-4", b"bytes=a-b", b"items=0-1", b"bytes=0-1 "]
 )

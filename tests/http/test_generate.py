@@ -226,7 +226,9 @@ async def test_of_our_own_files_only_finished_pictures_are_sources(client: httpx
     _, me = await token()
     film = await made(client, me, "text-to-video", {"prompt": "the sea", "parameters": SMALL_FILM})
     missing = film["result_url"].replace(film["uuid"], f"00000000-0000-7000-8000-0000000000{film['uuid'][-2:]}")
-    for url in (film["result_url"], missing.replace(".mp4", ".png")):
+    shouted = film["result_url"].replace("http://mintage.test", "HTTP://MINTAGE.test:80")
+    nothing = [f"{BASE_URL}/files/{rest}" for rest in ("", "x.png", "avatars/x.webp", "..%2Fsecrets%2Fmaster.key")]
+    for url in (film["result_url"], shouted, missing.replace(".mp4", ".png"), *nothing):
         body = {"prompt": "x", "source_image_url": url}
         assert await refused(client, me, "image-to-image", body) == ["source_image_url"]
 

@@ -108,6 +108,12 @@ class TestSigningIn:
             assert (statuses.count(401), statuses.count(429)) == (10, 20), email
             assert 1 <= told_to_wait(await guess(email, "123456")) <= 900
 
+    async def test_thirty_right_passwords_at_the_same_time_are_thirty_tokens(self, client: httpx.AsyncClient) -> None:
+        who = {"username": "ann", "password": "123456"}
+        assert (await client.post("/api/v1/auth/register", json=who)).status_code == 200
+        replies = await asyncio.gather(*(client.post("/api/v1/auth/login", json=who) for _ in range(30)))
+        assert [reply.status_code for reply in replies] == [200] * 30
+
     async def test_the_right_password_never_counts(self, client: httpx.AsyncClient) -> None:
         registration = {"email": "ann@example.com", "password": "123456", "name": "Ann"}
         assert (await client.post("/api/auth/register", json=registration)).status_code == 200

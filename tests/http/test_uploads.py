@@ -1,5 +1,7 @@
 """POST /api/v1/users/upload-avatar with a file: one picture, not too large, kept small and shown to anybody."""
 
+import asyncio
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 
@@ -8,8 +10,12 @@ import pytest
 from PIL import Image
 
 from mintage.application.services import Services
+from mintage.bootstrap import utc_now
 from mintage.http.uploads import FILE_MAX
+from mintage.infra.avatars import AvatarFolder
+from mintage.infra.identifiers import new_id
 from mintage.infra.settings import Settings
+from mintage.infra.storage import MediaFolder
 from tests.conftest import BASE_URL, Token
 
 PATH = "/api/v1/users/upload-avatar"
@@ -68,6 +74,75 @@ async def test_a_new_avatar_takes_the_place_of_the_old_one(
     await client.post(PATH, files={"avatar": ("me", picture())}, headers=me)
     await services.erasure.erase(str(user["uuid"]), actor="operator")
     assert stored(settings) == []
+
+
+async def test_of_many_uploads_at_once_one_is_kept(client: httpx.AsyncClient, token: Token, settings: Settings) -> None:
+    _, me = await token()
+    sent = (client.post(PATH, files={"avatar": ("me", picture())}, headers=me) for _ in range(12))
+    assert [reply.status_code for reply in await asyncio.gather(*sent)] == [200] * 12
+    (kept,) = stored(settings)
+    url = (await client.get("/api/v1/auth/me", headers=me)).json()["data"]["avatar_url"]
+    assert url.endswith(kept.name)
+    assert (await client.get(url)).status_code == 200
+
+
+async def test_who_is_erased_while_uploading_leaves_nothing(
+    client: httpx.AsyncClient, token: Token, settings: Settings, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, me = await token()
+    store = AvatarFolder.store
+
+    async def late(self: AvatarFolder, user_id: str, content: bytes) -> str:
+        await services.erasure.erase(user_id, actor="operator")
+        return await store(self, user_id, content)
+
+    monkeypatch.setattr(AvatarFolder, "store", late)
+    reply = await client.post(PATH, files={"avatar": ("me", picture())}, headers=me)
+    assert reply.status_code == 401
+    assert stored(settings) == []
+
+
+async def test_the_thirty_first_upload_of_an_hour_waits(
+    client: httpx.AsyncClient, token: Token, settings: Settings
+) -> None:
+    _, me = await token()
+    for number in range(30):
+        content = picture() if number % 2 else b"no picture, and no less work"
+        reply = await client.post(PATH, files={"avatar": ("me", content)}, headers=me)
+        assert reply.status_code == (200 if number % 2 else 400)
+    refused = await client.post(PATH, files={"avatar": ("me", picture())}, headers=me)
+    assert (refused.status_code, refused.json()["data"]) == (429, {"error": "RATE_LIMITED"})
+    assert 3_500 <= int(refused.headers["retry-after"]) <= 3_600
+    assert len(stored(settings)) == 1
+    elsewhere = {"avatar_url": "https://example.com/avatar.jpg"}
+    assert (await client.post(PATH, json=elsewhere, headers=me)).status_code == 200
+    _, other = await token()
+    assert (await client.post(PATH, files={"avatar": ("me", picture())}, headers=other)).status_code == 200
+
+
+async def test_what_is_nobodys_picture_goes_after_an_hour(
+    client: httpx.AsyncClient, token: Token, settings: Settings, services: Services
+) -> None:
+    """As a killed process, or an upload in another one at the same time, leaves it behind."""
+    people = [await token() for _ in range(3)]
+    for _, me in people:
+        await client.post(PATH, files={"avatar": ("me", picture())}, headers=me)
+    (first, _), (_, elsewhere), (erased, _) = people
+    used = set(stored(settings))
+    await client.post(PATH, json={"avatar_url": "https://example.com/a.png"}, headers=elsewhere)
+    await services.erasure.erase(str(erased["uuid"]), actor="operator")
+    (mine,) = stored(settings)
+    strays = used - {mine} | {mine.with_name(f"{new_id()}.webp")}
+    for path in strays:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    media = MediaFolder(settings.data_dir / "media", lambda: BASE_URL, b"k" * 32, utc_now)
+    avatars, now = AvatarFolder(media, new_id), datetime.now(UTC)
+    await avatars.tidy(services.db, now)
+    assert set(stored(settings)) == {mine, *strays}
+    await avatars.tidy(services.db, now + timedelta(hours=1, minutes=1))
+    assert stored(settings) == [mine]
+    assert mine.parent.name == first["uuid"]
 
 
 async def test_two_mebibytes_are_not_too_much_and_one_byte_more_is(client: httpx.AsyncClient, token: Token) -> None:

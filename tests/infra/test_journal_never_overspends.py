@@ -145,7 +145,7 @@ class Accounts(RuleBasedStateMachine):
             assert state.held >= 0
             assert ended <= begun, "a hold ended more often than it began"
             if not isinstance(event, CreditsHeld | HoldReleased):
-                balances.append(available)
+                balances.append(state.available + state.held)
         assert set(state.holds) == set(begun - ended)
         assert account(self.system.conninfo, user_id) == (state.available, state.held)
         lines = "select balance_after from transactions where user_id = %s order by position"

@@ -14,7 +14,7 @@ import pytest
 from mintage.application.ports import Budget, Limiter, Rule
 from mintage.application.refusals import RateLimited
 from mintage.application.transaction import Unavailable
-from mintage.infra.limits import MemoryLimits, NoLimits, digest
+from mintage.infra.limits import WAITING_MAX, MemoryLimits, NoLimits, digest
 from mintage.infra.redis_limits import AWAY_S, RedisLimits, redis_at
 from tests.valkey import Valkey
 
@@ -152,6 +152,52 @@ class TestBudgets:
             assert await counting.passed(100, other) == 10
 
 
+class TestTurns:
+    async def test_under_one_budget_one_at_a_time_in_order_and_no_more_than_so_many_wait(
+        self, counting: Counting
+    ) -> None:
+        went: list[int] = []
+
+        async def take(number: int) -> None:
+            async with counting.limiter.turn(TEN):
+                went.append(number)
+                seen = len(went)
+                await asyncio.sleep(0)
+                assert len(went) == seen
+
+        outcomes = await asyncio.gather(*map(take, range(50)), return_exceptions=True)
+        assert went == list(range(WAITING_MAX + 1))
+        assert outcomes[: len(went)] == [None] * len(went)
+        assert {type(outcome) for outcome in outcomes[len(went) :]} == {Unavailable}
+        await take(50)
+
+    async def test_who_fails_or_gives_up_waiting_is_in_nobodys_way(self, counting: Counting) -> None:
+        with pytest.raises(ValueError, match="x"):
+            async with counting.limiter.turn(TEN):
+                raise ValueError("x")
+
+        async def take() -> None:
+            async with counting.limiter.turn(TEN):
+                pass
+
+        async with counting.limiter.turn(TEN), counting.limiter.turn(THREE):
+            waiting = [asyncio.create_task(take()) for _ in range(WAITING_MAX)]
+            await asyncio.sleep(0)
+            for task in waiting:
+                task.cancel()
+            await asyncio.wait(waiting)
+            again = asyncio.create_task(take())
+            await asyncio.sleep(0)
+        await again
+
+    async def test_nothing_is_kept_of_turns_that_are_over(self, clock: Clock) -> None:
+        limiter = MemoryLimits(clock)
+        for number in range(100):
+            async with limiter.turn(Budget(TEN.rule, str(number))):
+                assert len(limiter._turns) == 1
+        assert len(limiter._turns) == 0
+
+
 class TestInMemory:
     async def test_no_more_keys_are_kept_than_the_bound_and_the_oldest_go_first(self, clock: Clock) -> None:
         limiter = MemoryLimits(clock, keys_max=100)
@@ -191,6 +237,8 @@ async def test_without_limits_everything_passes() -> None:
     limiter = NoLimits()
     assert await passed(repeat(limiter, 100), TEN, THREE, ONCE) == 100
     await limiter.give_back((TEN,))
+    async with limiter.turn(TEN), limiter.turn(TEN):
+        pass
 
 
 class TestInRedis:

@@ -9,7 +9,8 @@ from mintage.infra.storage import MediaFolder
 from tests.conftest import BASE_URL
 
 WORK = "0199b1c0-0000-7000-8000-0000000000b1"
-KEY = f"b1/{WORK}.png"
+KEY = f"b1/{WORK}-1.png"
+AVATAR = f"avatars/{WORK}/{WORK}.webp"
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 
 
@@ -61,12 +62,42 @@ def test_a_public_url_is_the_bare_path(media: MediaFolder) -> None:
     assert media.url(KEY, public=True) == f"{BASE_URL}/files/{KEY}"
 
 
-def test_our_own_urls_are_known_by_their_key(media: MediaFolder) -> None:
-    avatar = f"avatars/{WORK}/{WORK}.webp"
-    for key in (KEY, f"b1/{WORK}-thumbnail.webp", f"b1/{WORK}.mp4", f"b1/{WORK}.jpg", avatar):
-        assert media.key_of_url(media.url(key)) == key
-        assert media.key_of_url(media.url(key, public=True)) == key
-        assert media.key_of_url(f"{BASE_URL}/files/{key}?expires=1&signature=x#there") == key
+@pytest.mark.parametrize("key", [KEY, f"b1/{WORK}-12-thumbnail.webp", f"b1/{WORK}-1.mp4", f"b1/{WORK}-1.jpg", AVATAR])
+def test_our_own_urls_are_known_by_their_key_however_they_are_spelled(media: MediaFolder, key: str) -> None:
+    for url in (
+        media.url(key),
+        media.url(key, public=True),
+        f"{BASE_URL}/files/{key}?expires=1&signature=x#there",
+        f"HTTP://MINTAGE.test:80/files/{key}",
+        f"http://mintage.test./files/{key}",
+        f"{BASE_URL}/other/../files/./{key}",
+        f"{BASE_URL}/%66iles/{key.replace('/', '%2F')}",
+    ):
+        assert media.key_of_url(url) == key, url
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        f"b1/{WORK}.png",
+        "b1/x.png",
+        "",
+        "avatars",
+        f"{KEY}/",
+        f"/{KEY}",
+        f"..%2Ffiles/{KEY}",
+        f"{KEY}%00",
+        f"x/%252e%252e/{KEY}",
+        f"{KEY};x",
+        f"{KEY}x",
+    ],
+)
+async def test_what_is_below_our_own_address_and_no_file_is_ours_and_the_key_of_none(
+    media: MediaFolder, rest: str
+) -> None:
+    key = media.key_of_url(f"{BASE_URL}/files/{rest}")
+    assert key is not None
+    assert await media.stat(key) is None
 
 
 @pytest.mark.parametrize(
@@ -74,17 +105,26 @@ def test_our_own_urls_are_known_by_their_key(media: MediaFolder) -> None:
     [
         f"https://example.com/files/{KEY}",
         f"{BASE_URL}.example/files/{KEY}",
+        f"https://mintage.test/files/{KEY}",
+        f"{BASE_URL}:8080/files/{KEY}",
+        f"http://example.com@example.com/files/{KEY}",
         f"{BASE_URL}/other/{KEY}",
-        f"{BASE_URL}/files/../files/{KEY}",
-        f"{BASE_URL}/files/{KEY}/",
-        f"{BASE_URL}/files/",
+        f"{BASE_URL}/files/../{KEY}",
+        f"{BASE_URL}/filesystem/{KEY}",
         f" {BASE_URL}/files/{KEY}",
+        "http://[mintage",
         KEY,
         "",
     ],
 )
 def test_other_urls_are_not_ours(media: MediaFolder, url: str) -> None:
     assert media.key_of_url(url) is None
+
+
+def test_an_address_below_a_path_is_ours_below_that_path_only(tmp_path: Path, clock: Clock) -> None:
+    media = MediaFolder(tmp_path, lambda: "https://Example.com:443/mintage", b"k" * 32, clock)
+    assert media.key_of_url(f"https://example.com/mintage/files/{KEY}") == KEY
+    assert media.key_of_url(f"https://example.com/files/{KEY}") is None
 
 
 async def test_a_file_is_written_read_in_parts_and_removed(media: MediaFolder) -> None:
@@ -106,15 +146,43 @@ async def test_a_file_is_written_read_in_parts_and_removed(media: MediaFolder) -
     assert await media.read(KEY) is None
 
 
-async def test_everything_of_a_work_is_removed_and_nothing_else(media: MediaFolder) -> None:
+async def test_everything_of_a_work_is_removed_or_what_one_attempt_left(media: MediaFolder) -> None:
     other = KEY.replace("7000", "7001")
-    for key in (KEY, f"b1/{WORK}-thumbnail.webp", f"b1/{WORK}.png.1234.part", other):
+    keys = [MediaFolder.key_of(WORK, fence, end) for fence in (1, 2, 12) for end in (".png", "-thumbnail.webp")]
+    for key in (*keys, other):
         media.write(key, b"x")
+
+    async def left() -> list[str]:
+        return [key for key in keys if await media.stat(key) is not None]
+
+    await media.remove_attempt(WORK, 1)
+    assert await left() == keys[2:]
+    media.write(keys[0], b"x")
+    await media.keep_attempt(WORK, 2)
+    assert await left() == keys[2:4]
     await media.remove_all_of(WORK)
-    assert [path.name for path in (media.folder / "b1").iterdir()] == [other.partition("/")[2]]
+    assert await left() == []
+    assert await media.stat(other) is not None
 
 
-@pytest.mark.parametrize("key", ["../secrets/master.key", f"b1/../b1/{WORK}.png", "/etc/passwd", "", f"b1/{WORK}.svg"])
+async def test_a_draft_that_was_never_finished_is_removed_after_an_hour(media: MediaFolder, clock: Clock) -> None:
+    clock.now = datetime.now(UTC)
+    await media.tidy()
+    media.write(KEY, b"x")
+    assert [path.name for path in media.folder.rglob("*") if path.is_file()] == [KEY.partition("/")[2]]
+    draft = media.folder / "drafts" / "0123"
+    draft.write_bytes(b"x")
+    await media.tidy()
+    assert draft.exists()
+    clock.now += timedelta(hours=1, minutes=1)
+    await media.tidy()
+    assert not draft.exists()
+    assert await media.read(KEY) == b"x"
+
+
+@pytest.mark.parametrize(
+    "key", ["../secrets/master.key", f"b1/../b1/{WORK}-1.png", "/etc/passwd", "", f"b1/{WORK}-1.svg"]
+)
 async def test_what_is_no_key_is_no_file(media: MediaFolder, tmp_path: Path, key: str) -> None:
     secret = tmp_path / "secrets" / "master.key"
     secret.parent.mkdir()

@@ -1,6 +1,7 @@
 """Films are what was asked for to the frame, play anywhere, and glide."""
 
 import io
+import tempfile
 from collections.abc import Iterator
 
 import av
@@ -52,6 +53,19 @@ def test_it_starts_playing_before_all_of_it_is_there() -> None:
     mp4 = filmed(asked(), None).mp4
     assert mp4[4:8] == b"ftyp"
     assert mp4.index(b"moov") < mp4.index(b"mdat")
+
+
+def test_a_worker_killed_in_the_middle_leaves_nothing_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/there/is/no/such/place")
+    assert len(frames(filmed(asked(), None))) == 24
+
+
+@pytest.mark.parametrize("seconds", [1, 40])
+def test_the_index_fits_into_its_room_however_long_the_film(seconds: int) -> None:
+    request = asked(duration_s=seconds, width=32, height=32)
+    noise = np.random.default_rng(1).integers(0, 255, (24 * seconds, 32, 32, 3), np.uint8)
+    film = films._encoded(map(Image.fromarray, noise), request)
+    assert len(frames(Film(film, spot()))) == 24 * seconds
 
 
 def test_the_same_request_gives_the_same_film() -> None:

@@ -16,7 +16,7 @@ from mintage.http.api_v1.views import CharacterList, CharacterView, character_vi
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
 from mintage.http.forms import Form, name_of
-from mintage.http.kinds import WebUrl
+from mintage.http.kinds import SEEN, WebUrl
 from mintage.http.openapi import Operation
 from mintage.http.queries import Matching, Paging, id_of
 from mintage.http.replies import Json
@@ -26,7 +26,7 @@ TYPE_PATTERN: Final = "[a-z0-9_-]{1,20}"
 PAGE: Final = Paging("pageSize")
 TYPE: Final = Matching("type", TYPE_PATTERN)
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=50)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=50, extra_json_schema=SEEN)]
 
 
 class NewCharacter(msgspec.Struct, frozen=True):

@@ -20,7 +20,8 @@ from mintage.http.api_v1.views import TaskView, as_accepted, task_view
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
 from mintage.http.forms import Form
-from mintage.http.kinds import WebUrl
+from mintage.http.kinds import SEEN, WebUrl
+from mintage.http.languages import Language
 from mintage.http.openapi import Operation
 from mintage.http.queries import id_of
 from mintage.http.repeats import answered, kept, replay_headers, task_of_reply
@@ -36,7 +37,7 @@ REFUSALS: Final = (UnknownModel, InsufficientCredits, RateLimited)
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What all four tasks take; which ``parameters`` there are is the model's affair."""
 
-    prompt: Annotated[str, msgspec.Meta(min_length=1, max_length=4_000)]
+    prompt: Annotated[str, msgspec.Meta(min_length=1, max_length=4_000, extra_json_schema=SEEN)]
     model_provider: str | None = None
     model_name: str | None = None
     negative_prompt: Annotated[str, msgspec.Meta(max_length=4_000)] | None = None
@@ -105,7 +106,7 @@ class GenerateController(Controller):
         """Any task of one's own, also that of an images/generate."""
         caller = await request.caller()
         task = await _task(request.services, caller.user_id, id_of(task_id))
-        return ok(request, await _view(request.services, task))
+        return ok(request, await _view(request.services, task, request.language))
 
     @post("/tasks/{task_id:str}/cancel", status_code=200)
     @Operation("取消任务", TaskView, refusals=(TaskOver,), repeatable=True)
@@ -117,7 +118,7 @@ class GenerateController(Controller):
         reply = await services.generations.cancel(caller.user_id, task_uuid, repeatable=repeatable)
         if reply.body is not None:
             return answered(reply)
-        view = await _view(services, await _task(services, caller.user_id, task_uuid))
+        view = await _view(services, await _task(services, caller.user_id, task_uuid), request.language)
         content = await kept(services, repeatable, body(view, request.language, messages.TASK_CANCELLED))
         return Json(content, headers=replay_headers(reply))
 
@@ -131,7 +132,7 @@ async def _accepted(request: Call, name: str, kind: Body[Any]) -> Json:
     if reply.body is not None:
         return answered(reply)
     task = as_accepted(await _task(services, caller.user_id, task_of_reply(reply)))
-    created = body(task_view(task, (), services.files), request.language, messages.TASK_ACCEPTED)
+    created = body(task_view(task, (), services.files, request.language), request.language, messages.TASK_ACCEPTED)
     return Json(await kept(services, repeatable, created), headers=replay_headers(reply))
 
 
@@ -152,6 +153,6 @@ async def _task(services: Services, user_id: str, task_id: int | str) -> Task:
     return task
 
 
-async def _view(services: Services, task: Task) -> TaskView:
+async def _view(services: Services, task: Task, language: Language) -> TaskView:
     works = await works_of_tasks(services.db, [task.task_id]) if task.delivered else ()
-    return task_view(task, works, services.files)
+    return task_view(task, works, services.files, language)

@@ -7,7 +7,6 @@ from litestar import Controller, get, post, put
 from msgspec import UNSET, UnsetType
 
 from mintage.application.credentials import WrongOldPassword
-from mintage.application.profiles import Changes
 from mintage.application.refusals import RateLimited
 from mintage.application.services import Services
 from mintage.domain.registration.decider import EmailTaken, PhoneTaken
@@ -18,7 +17,7 @@ from mintage.http.bodies import Body
 from mintage.http.calls import Call
 from mintage.http.files import avatar_url
 from mintage.http.forms import changes, new_password, token_of
-from mintage.http.kinds import Email, NewPassword, Phone, Url, WebUrl
+from mintage.http.kinds import SEEN, Email, NewPassword, Phone, Url, WebUrl
 from mintage.http.languages import Text
 from mintage.http.openapi import Operation
 from mintage.http.replies import Json
@@ -30,7 +29,9 @@ from mintage.projections.people import Person
 class ProfileChange(msgspec.Struct, frozen=True):
     """What is absent stays; null clears."""
 
-    nickname: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] | UnsetType | None = UNSET
+    nickname: Annotated[str, msgspec.Meta(min_length=1, max_length=100, extra_json_schema=SEEN)] | UnsetType | None = (
+        UNSET
+    )
     email: Email | UnsetType | None = UNSET
     phone: Phone | UnsetType | None = UNSET
 
@@ -87,18 +88,20 @@ class UserController(Controller):
         return ok(request, NewToken(token_of(services, person)), messages.PASSWORD_CHANGED)
 
     @post("/upload-avatar", status_code=200)
-    @Operation("上传头像", {"avatar_url": Url}, body=AVATAR, upload=True)
+    @Operation("上传头像", {"avatar_url": Url}, body=AVATAR, upload=True, refusals=(RateLimited,))
     async def upload_avatar(self, request: Call) -> Json:
         """By its address, or as a file: PNG, JPEG or WebP, up to 2 MiB."""
         caller, services = await request.caller(), request.services
         if is_form(request):
-            avatar = await services.avatars.store(caller.user_id, await file_of(request, "avatar"))
-            asked = Changes(avatar=avatar)
+            content = await file_of(request, "avatar")
+            person = await services.profiles.upload(
+                caller.user_id, content, language=request.language, address=request.address
+            )
         else:
             asked = changes(avatar=("avatar_url", (await request.read(AVATAR)).avatar_url))
-        person = await services.profiles.change(
-            caller.user_id, asked, language=request.language, address=request.address
-        )
+            person = await services.profiles.change(
+                caller.user_id, asked, language=request.language, address=request.address
+            )
         return ok(request, Avatar(avatar_url(services.files, person.avatar) or ""))
 
 

@@ -8,6 +8,8 @@ import msgspec
 from mintage.application.ports import Files
 from mintage.http.files import avatar_url
 from mintage.http.kinds import Moment, TaskStatus, TaskType, Url, Uuid, WorkStatus, WorkType
+from mintage.http.languages import Language
+from mintage.http.messages import stored
 from mintage.http.times import whole, whole_or_none
 from mintage.projections.characters import Character
 from mintage.projections.ledger import Balance
@@ -24,7 +26,7 @@ class UserView(msgspec.Struct, frozen=True, kw_only=True):
     email: str | None
     email_verified: bool
     phone: str | None
-    avatar_url: Url | None
+    avatar_url: str | None
     computing_power: int
     held_computing_power: int
     referral_code: str
@@ -156,7 +158,7 @@ def user_view(person: Person, balance: Balance, files: Files) -> UserView:
     )
 
 
-def work_view(work: Work, files: Files, reader: str) -> WorkView:
+def work_view(work: Work, files: Files, reader: str, language: Language) -> WorkView:
     """What somebody is shown who may see the work; the image it was made from stays its owner's."""
     return WorkView(
         id=work.number,
@@ -177,7 +179,7 @@ def work_view(work: Work, files: Files, reader: str) -> WorkView:
         height=work.height,
         duration=work.duration_s,
         status=work.status,
-        error_message=work.error_message,
+        error_message=stored(work.error_message, language),
         is_public=work.is_public,
         computing_power_used=work.credits,
         created_at=whole(work.created_at),
@@ -197,7 +199,7 @@ def character_view(character: Character) -> CharacterView:
     )
 
 
-def task_view(task: Task, works: Iterable[Work], files: Files) -> TaskView:
+def task_view(task: Task, works: Iterable[Work], files: Files, language: Language) -> TaskView:
     results = [_result(work, files) for work in works if work.status == "completed"]
     return TaskView(
         id=task.number,
@@ -216,7 +218,7 @@ def task_view(task: Task, works: Iterable[Work], files: Files) -> TaskView:
         result_url=results[0].url if results else None,
         results=results,
         error_code=task.error_code,
-        error_message=task.error_message,
+        error_message=stored(task.error_message, language),
         computing_power_used=task.charged,
         billing=_billing(task),
         created_at=whole(task.created_at),

@@ -15,7 +15,7 @@ from mintage.http.api_v1.views import WorkList, WorkView, work_view
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
 from mintage.http.forms import Form, name_of
-from mintage.http.kinds import WORK_STATUSES, WORK_TYPES
+from mintage.http.kinds import SEEN, WORK_STATUSES, WORK_TYPES
 from mintage.http.openapi import Operation
 from mintage.http.queries import Choice, Paging, id_of
 from mintage.http.replies import Json
@@ -30,7 +30,7 @@ class WorkChange(msgspec.Struct, frozen=True):
     """What is absent stays; a ``title`` of null takes it away."""
 
     is_public: bool | UnsetType = UNSET
-    title: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | UnsetType | None = UNSET
+    title: Annotated[str, msgspec.Meta(min_length=1, max_length=200, extra_json_schema=SEEN)] | UnsetType | None = UNSET
 
 
 WORK_CHANGE: Final = Body(WorkChange)
@@ -50,7 +50,7 @@ class WorkController(Controller):
         works, total = await works_of(
             services.db, caller.user_id, status=status, work_type=work_type, limit=page.size, offset=page.offset
         )
-        views = [work_view(work, services.files, caller.user_id) for work in works]
+        views = [work_view(work, services.files, caller.user_id, request.language) for work in works]
         return ok(request, WorkList(views, total, page.number, page.size))
 
     @get("/{work_id:str}")
@@ -59,7 +59,7 @@ class WorkController(Controller):
         """One's own, or a public one of anybody's."""
         caller, services = await request.caller(), request.services
         work = await _work(services, caller.user_id, id_of(work_id))
-        return ok(request, work_view(work, services.files, caller.user_id))
+        return ok(request, work_view(work, services.files, caller.user_id, request.language))
 
     @put("/{work_id:str}")
     @Operation("更新作品", WorkView, body=WORK_CHANGE, refusals=(WorkNotYours,))
@@ -72,7 +72,7 @@ class WorkController(Controller):
         work = await _work(services, caller.user_id, id_of(work_id))
         await services.works.change(caller.user_id, work.work_id, title=title, is_public=asked.is_public)
         changed = await _work(services, caller.user_id, work.work_id)
-        return ok(request, work_view(changed, services.files, caller.user_id), messages.CHANGED)
+        return ok(request, work_view(changed, services.files, caller.user_id, request.language), messages.CHANGED)
 
     @delete("/{work_id:str}", status_code=200)
     @Operation("删除作品", refusals=(WorkNotYours, WorkInTheMaking))

@@ -13,7 +13,7 @@ from mintage.http import forms, messages
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
 from mintage.http.forms import new_password, newcomer, token_of
-from mintage.http.kinds import Email, NewPassword
+from mintage.http.kinds import SEEN, Email, NewPassword
 from mintage.http.languages import Text
 from mintage.http.openapi import Operation
 from mintage.http.replies import Json
@@ -21,7 +21,7 @@ from mintage.http.server_api import views
 from mintage.http.server_api.envelope import done
 from mintage.projections.people import Person
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, extra_json_schema=SEEN)]
 
 
 class Registration(msgspec.Struct, frozen=True):

@@ -10,11 +10,11 @@ from mintage.application.ledger import Consumption
 from mintage.application.recharges import Recharged
 from mintage.application.refusals import RateLimited
 from mintage.domain.credits.decider import InsufficientCredits
-from mintage.domain.fields import InvalidFields, Reason
+from mintage.domain.fields import InvalidFields, Reason, is_blank
 from mintage.http import messages
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
-from mintage.http.kinds import PaymentMethod, Uuid
+from mintage.http.kinds import SEEN, PaymentMethod, Uuid
 from mintage.http.languages import LANGUAGES
 from mintage.http.openapi import Operation
 from mintage.http.queries import Paging
@@ -37,7 +37,7 @@ class Recharge(msgspec.Struct, frozen=True):
 
 class Consume(msgspec.Struct, frozen=True, gc=False):
     amount: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-    description: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    description: Annotated[str, msgspec.Meta(min_length=1, max_length=200, extra_json_schema=SEEN)]
 
 
 RECHARGE: Final = Body(Recharge)
@@ -93,6 +93,8 @@ class CreditController(Controller):
         """Spends credits at once."""
         caller, raw = await request.caller(), await request.raw()
         asked = CONSUME.read(raw)
+        if is_blank(asked.description):
+            raise InvalidFields({"description": Reason("required")})
         reply = await request.services.ledger.consume(
             caller.user_id,
             asked.amount,

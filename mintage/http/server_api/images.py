@@ -13,6 +13,7 @@ from mintage.domain.generation.decider import TaskUnknown
 from mintage.http import messages
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
+from mintage.http.kinds import SEEN
 from mintage.http.openapi import Operation
 from mintage.http.queries import Paging
 from mintage.http.refusals import GenerationFailed
@@ -28,7 +29,7 @@ GENERATE_PATH: Final = "/api/images/generate"
 
 
 class Generate(msgspec.Struct, frozen=True):
-    prompt: Annotated[str, msgspec.Meta(min_length=1, max_length=4_000)]
+    prompt: Annotated[str, msgspec.Meta(min_length=1, max_length=4_000, extra_json_schema=SEEN)]
     style: Literal["realistic", "cartoon", "oil-painting", "3d-render", "watercolor", "cyberpunk"]
     transparent: bool = False
     count: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1

@@ -19,7 +19,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     id: Uuid
     email: str | None
     name: str
-    avatar: Url | None
+    avatar: str | None
     email_verified: bool
 
 
@@ -39,7 +39,7 @@ class GoogleUser(msgspec.Struct, frozen=True, kw_only=True):
     id: Uuid
     email: str | None
     name: str
-    avatar: Url | None
+    avatar: str | None
     google_id: str | None
     email_verified: bool
 

@@ -1,11 +1,10 @@
 """A film is a camera that glides through a painting, or over somebody's picture, at 24 frames a second."""
 
 import math
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass, replace
+from io import BytesIO
 from itertools import takewhile
-from pathlib import Path
 from typing import Final, TypeAlias
 
 import av
@@ -31,6 +30,8 @@ SKY, LAND, SUBJECT = 0.55, 1.0, 1.4
 """How far a plane moves when the camera does: the nearer the farther."""
 LIFE_S: Final = 3.2
 """How long a breath takes, or a wave."""
+INDEX_MIN: Final = 4_096
+"""Bytes that the index of any film takes; a frame takes at most 44 more."""
 # Things glide under it. Hamming pulls them towards whole pixels, and sharper ones take twice the time.
 _FILTER: Final = Image.Resampling.BILINEAR
 
@@ -254,17 +255,17 @@ def _blown(sheet: Weather, size: tuple[int, int], view: View, at_s: float) -> Im
 
 
 def _encoded(frames: Iterable[Image.Image], request: FilmRequest) -> bytes:
-    # The index can only be moved to the front of a file that has a name.
-    with tempfile.TemporaryDirectory(prefix="mintage-film-") as folder:
-        path = Path(folder) / "film.mp4"
-        with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
-            container.metadata["comment"] = "mintage built-in renderer"
-            stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "20"})
-            stream.width, stream.height, stream.pix_fmt = request.width, request.height, "yuv420p"
-            stream.colorspace, stream.color_range = Colorspace.ITU709, ColorRange.MPEG
-            stream.color_primaries, stream.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-            for image in frames:
-                frame = av.VideoFrame.from_ndarray(np.asarray(image))
-                container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)))
-            container.mux(stream.encode())
-        return path.read_bytes()
+    file = BytesIO()
+    # Room for the index in front, so that a browser can begin before it has the whole.
+    room = {"moov_size": str(INDEX_MIN + 44 * FPS * request.duration_s)}
+    with av.open(file, "w", format="mp4", options=room) as container:
+        container.metadata["comment"] = "mintage built-in renderer"
+        stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "20"})
+        stream.width, stream.height, stream.pix_fmt = request.width, request.height, "yuv420p"
+        stream.colorspace, stream.color_range = Colorspace.ITU709, ColorRange.MPEG
+        stream.color_primaries, stream.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        for image in frames:
+            frame = av.VideoFrame.from_ndarray(np.asarray(image))
+            container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)))
+        container.mux(stream.encode())
+    return file.getvalue()

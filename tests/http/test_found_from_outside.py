@@ -1,0 +1,135 @@
+"""What somebody found who knew nothing but the documents: each of these was wrong once."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from mintage.application.generations import CANCELLED_MESSAGE
+from mintage.application.services import Services
+from mintage.http.messages import stored
+from mintage.infra import worker
+from mintage.infra.embedded_postgres import EmbeddedPostgres
+from mintage.infra.sessions import Standings
+from mintage.projections.people import Standing
+from tests.conftest import Token, until
+from tests.infra.kit import one
+
+OLD = "abc\u0007def1"
+
+
+async def test_a_password_may_hold_anything_and_be_changed(client: httpx.AsyncClient) -> None:
+    reply = await client.post("/api/v1/auth/register", json={"username": "test", "password": OLD})
+    me = {"Authorization": f"Bearer {reply.json()['data']['token']}"}
+    wrong = {"oldPassword": "\u0007wrong", "newPassword": "password124"}
+    refused = (await client.post("/api/v1/users/change-password", json=wrong, headers=me)).json()
+    assert (refused["message"], list(refused["data"]["fields"])) == ("旧密码错误", ["oldPassword"])
+    body = {"oldPassword": OLD, "newPassword": "password124"}
+    assert (await client.post("/api/v1/users/change-password", json=body, headers=me)).status_code == 200
+
+
+def test_the_databases_log_tells_nothing_of_anybody(postgres: EmbeddedPostgres) -> None:
+    assert one(postgres.conninfo, "show log_error_verbosity") == "terse"
+    assert one(postgres.conninfo, "show log_min_error_statement") == "panic"
+
+
+async def test_a_token_newer_than_what_is_remembered_counts(
+    client: httpx.AsyncClient, services: Services, token: Token
+) -> None:
+    user, me = await token()
+    body = {"oldPassword": "123456", "newPassword": "password124"}
+    reply = (await client.post("/api/v1/users/change-password", json=body, headers=me)).json()
+    fresh = {"Authorization": f"Bearer {reply['data']['token']}"}
+    # As another process would remember them, which has not heard of the change.
+    assert isinstance(services.sessions, Standings)
+    services.sessions._known[str(user["uuid"])] = Standing(0, "user")
+    assert (await client.get("/api/v1/auth/me", headers=fresh)).status_code == 200
+    assert (await client.get("/api/v1/auth/me", headers=me)).status_code == 401
+
+
+async def test_the_statement_adds_up_whatever_is_held(
+    client: httpx.AsyncClient, services: Services, token: Token
+) -> None:
+    _, me = await token()
+    big = {"prompt": "a cat", "parameters": {"width": 2048, "height": 2048, "count": 4}}
+    task = (await client.post("/api/v1/generate/text-to-image", json=big, headers=me)).json()["data"]
+    spent = await client.post("/api/credits/consume", json={"amount": 7, "description": "x"}, headers=me)
+    assert spent.json()["data"]["new_balance"] == 83
+
+    async def over() -> bool:
+        shown = (await client.get(f"/api/v1/generate/tasks/{task['id']}", headers=me)).json()["data"]
+        return bool(shown["status"] == "completed")
+
+    await until(over)
+    lines = (await client.get("/api/credits/transactions", headers=me)).json()["data"]["transactions"]
+    assert [(line["amount"], line["balance_after"]) for line in lines] == [(10, 83), (7, 93), (100, 100)]
+
+
+async def test_a_failed_task_says_why_in_the_readers_language(client: httpx.AsyncClient, token: Token) -> None:
+    _, me = await token()
+    english = {**me, "Accept-Language": "en"}
+    task = (await client.post("/api/v1/generate/text-to-image", json={"prompt": "[fail]"}, headers=me)).json()["data"]
+    shown: dict[str, Any] = {}
+
+    async def over() -> bool:
+        shown.update((await client.get(f"/api/v1/generate/tasks/{task['id']}", headers=english)).json()["data"])
+        return bool(shown["status"] == "failed")
+
+    await until(over)
+    assert shown["error_message"] == "The generation failed; nothing was charged"
+    works = (await client.get("/api/v1/works?status=failed", headers=english)).json()["data"]["list"]
+    assert works[0]["error_message"] == shown["error_message"]
+    works = (await client.get("/api/v1/works?status=failed", headers=me)).json()["data"]["list"]
+    assert works[0]["error_message"] == "生成失败，未扣除积分"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        worker.FAILED_MESSAGE,
+        worker.SOURCE_UNAVAILABLE_MESSAGE,
+        worker.SOURCE_REFUSED_MESSAGE,
+        worker.ABANDONED_MESSAGE,
+        CANCELLED_MESSAGE,
+    ],
+)
+def test_everything_a_task_may_say_has_an_english_side(words: str) -> None:
+    assert stored(words, "zh") == words
+    assert (stored(words, "en") or "").isascii()
+
+
+@pytest.mark.parametrize("blank", [" ", "\u200b", "\u202e \u00a0"])
+async def test_what_cannot_be_seen_is_no_text(client: httpx.AsyncClient, token: Token, blank: str) -> None:
+    _, me = await token()
+    for method, path, field, body in (
+        ("POST", "/api/credits/consume", "description", {"amount": 1, "description": blank}),
+        ("POST", "/api/v1/generate/text-to-image", "prompt", {"prompt": blank}),
+        ("POST", "/api/v1/characters", "name", {"name": blank}),
+        ("PUT", "/api/v1/users/profile", "nickname", {"nickname": blank}),
+        ("PUT", "/api/user/profile", "name", {"name": blank}),
+    ):
+        reply = await client.request(method, path, json=body, headers=me)
+        details = reply.json().get("details") or reply.json()["data"]
+        assert (reply.status_code, list(details["fields"])) == (400, [field])
+
+
+async def test_a_body_that_is_announced_too_large_is_refused_before_it_comes(
+    client: httpx.AsyncClient, token: Token
+) -> None:
+    _, me = await token()
+    for length in ("1048577", "9" * 40):
+        headers = {**me, "Content-Length": length}
+        reply = await client.post("/api/credits/consume", content=b"{}", headers=headers)
+        assert (reply.status_code, reply.json()["error"]) == (413, "PAYLOAD_TOO_LARGE")
+
+
+async def test_of_two_idempotency_keys_none_is_chosen(client: httpx.AsyncClient, token: Token) -> None:
+    _, me = await token()
+    headers = [*me.items(), ("Idempotency-Key", "one"), ("Idempotency-Key", "two")]
+    reply = await client.post("/api/credits/consume", json={"amount": 1, "description": "x"}, headers=headers)
+    assert (reply.status_code, list(reply.json()["details"]["fields"])) == (400, ["Idempotency-Key"])
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+async def test_who_watches_may_ask_for_the_status_alone(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.head(path)).status_code == 200

@@ -1,0 +1,149 @@
+"""Who lost a claim leaves no trace: a work has the files that its row names, and no others."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from mintage.application.generations import Ask, Generations
+from mintage.application.works import Works
+from mintage.infra.database import Pool
+from mintage.infra.identifiers import new_id
+from mintage.infra.sources import Sources
+from mintage.infra.storage import MediaFolder
+from mintage.infra.worker import LEASE, Worker
+from mintage.projections.queue import Claim, claim
+from mintage.projections.tasks import Task, task_of
+from mintage.projections.works import works_of_tasks
+from tests.conftest import BASE_URL
+from tests.infra.kit import CATALOGUE, grant, journal_on, register, some_id, utc_now
+
+
+class Interrupted(MediaFolder):
+    """Storage in which something else happens just before the next file is written."""
+
+    def __init__(self, folder: Path, happens: Callable[[], None]) -> None:
+        super().__init__(folder, lambda: BASE_URL, b"k" * 32, utc_now)
+        self._happens: Callable[[], None] | None = happens
+
+    def write(self, key: str, content: bytes) -> None:
+        happens, self._happens = self._happens, None
+        if happens is not None:
+            happens()
+        super().write(key, content)
+
+
+class Workshop:
+    """One task of two works, and workers that take it from each other."""
+
+    def __init__(self, db: Pool, generations: Generations, works: Works, media: MediaFolder) -> None:
+        self.db, self.generations, self.works, self.media = db, generations, works, media
+        self.user_id = some_id()
+        self.task_id = ""
+        self.now = utc_now()
+
+    async def request(self, prompt: str = "a cat") -> None:
+        small = {"width": 64, "height": 64, "count": 2}
+        ask = Ask(document="v1", task_type="text2img", prompt=prompt, parameters=small)
+        accepted = (await self.generations.request(self.user_id, ask)).outcome
+        assert accepted is not None
+        self.task_id = accepted.task_id
+
+    async def claim(self) -> Claim:
+        """The task, for whose lease has just ended."""
+        self.now += 2 * LEASE
+        found = await claim(self.db, worker="worker", now=self.now, until=self.now + LEASE)
+        assert found is not None
+        return found
+
+    async def work_on(self, found: Claim, media: MediaFolder | None = None) -> None:
+        none = cast(Sources, None)
+        worker = Worker(self.generations, self.db, media or self.media, none, clock=lambda: self.now)
+        await worker._work_on(found, "worker")
+
+    async def task(self) -> Task:
+        found = await task_of(self.db, self.user_id, self.task_id)
+        assert found is not None
+        return found
+
+    async def named(self) -> set[str | None]:
+        works = await works_of_tasks(self.db, [self.task_id])
+        return {key for work in works for key in (work.file, work.thumbnail)}
+
+    def stored(self) -> set[str]:
+        folder = self.media.folder
+        return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+async def workshop(conninfo: str, tmp_path: Path) -> AsyncIterator[Workshop]:
+    media = MediaFolder(tmp_path, lambda: BASE_URL, b"k" * 32, utc_now)
+    db = Pool(conninfo)
+    await db.open()
+    try:
+        async with journal_on(conninfo) as journal:
+            shop = Workshop(db, Generations(journal, CATALOGUE, new_id), Works(journal, db, media), media)
+            await journal.transact(register(shop.user_id, "ann"), actor="test")
+            await journal.transact(grant(shop.user_id, 100), actor="test")
+            yield shop
+    finally:
+        await db.close()
+
+
+async def test_a_task_leaves_the_files_that_its_works_name(workshop: Workshop) -> None:
+    await workshop.request()
+    await workshop.work_on(await workshop.claim())
+    assert len(workshop.stored()) == 4
+    assert workshop.stored() == await workshop.named()
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["finished", "deleted"])
+async def test_who_lost_a_task_while_painting_touches_nothing_of_its_successor(
+    workshop: Workshop, deleted: bool
+) -> None:
+    await workshop.request()
+    first = await workshop.claim()
+    versions = {}
+
+    async def succeed() -> None:
+        await workshop.work_on(await workshop.claim())
+        assert (await workshop.task()).status == "completed"
+        if deleted:
+            for work_id in first.works:
+                await workshop.works.delete(workshop.user_id, work_id)
+        for key in workshop.stored():
+            versions[key] = await workshop.media.stat(key)
+
+    loop = asyncio.get_running_loop()
+    late = Interrupted(workshop.media.folder, lambda: asyncio.run_coroutine_threadsafe(succeed(), loop).result(60))
+    await workshop.work_on(first, late)
+    assert len(versions) == (0 if deleted else 4)
+    assert workshop.stored() == set(versions) == await workshop.named()
+    assert {key: await workshop.media.stat(key) for key in versions} == versions
+
+
+async def test_who_lost_a_task_that_goes_on_leaves_it_its_files(workshop: Workshop) -> None:
+    await workshop.request()
+    first, second = await workshop.claim(), await workshop.claim()
+    await workshop.generations.start(first.task_id, fence=second.fence, worker="second")
+    theirs = MediaFolder.key_of(first.works[0], second.fence, ".png")
+    workshop.media.write(theirs, b"x")
+    workshop.media.write(MediaFolder.key_of(first.works[0], first.fence, ".png"), b"x")
+    await workshop.work_on(first)
+    assert workshop.stored() == {theirs}
+
+
+@pytest.mark.parametrize(("prompt", "status"), [("a cat", "completed"), ("[fail]", "failed")])
+async def test_what_a_killed_worker_left_goes_with_the_end_of_the_task(
+    workshop: Workshop, prompt: str, status: str
+) -> None:
+    await workshop.request(prompt)
+    killed = await workshop.claim()
+    await workshop.generations.start(killed.task_id, fence=killed.fence, worker="killed")
+    workshop.media.write(MediaFolder.key_of(killed.works[0], killed.fence, ".png"), b"x")
+    await workshop.work_on(await workshop.claim())
+    assert (await workshop.task()).status == status
+    assert workshop.stored() == await workshop.named() - {None}
+    assert len(workshop.stored()) == (4 if status == "completed" else 0)
