@@ -11,7 +11,7 @@ from mintage.domain.fields import InvalidFields, Reason
 from mintage.domain.generation.events import Parameter, TaskType
 
 
-class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one parameter of a model may be; without a default it may be absent. A ``number`` may have decimals."""
 
     type: Literal["integer", "number", "string"]
@@ -29,7 +29,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     renderer: str
     tasks: tuple[TaskType, ...]
     price: int
-    parameters: dict[str, Limits] = {}
+    parameters: dict[str, Bounds] = {}
 
     def checked(self, given: Mapping[str, Any]) -> dict[str, Parameter]:
         """The parameters with defaults filled in; those the model does not know are dropped.
@@ -38,11 +38,11 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         wrong: dict[str, Reason] = {}
         values: dict[str, Parameter] = {}
-        for name, limits in self.parameters.items():
-            value = given.get(name, limits.default)
+        for name, bounds in self.parameters.items():
+            value = given.get(name, bounds.default)
             if value is None and name not in given:
                 continue
-            reason = _breach(value, limits)
+            reason = _breach(value, bounds)
             if reason is None:
                 values[name] = value
             else:
@@ -82,8 +82,8 @@ class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         raise UnknownModel("model_name" if known else "model_provider")
 
 
-def _breach(value: Any, limits: Limits) -> Reason | None:
-    match limits.type:
+def _breach(value: Any, bounds: Bounds) -> Reason | None:
+    match bounds.type:
         case "integer" if type(value) is not int:
             return Reason("type", expected="integer")
         case "number" if type(value) is not int and not (type(value) is float and math.isfinite(value)):
@@ -91,8 +91,8 @@ def _breach(value: Any, limits: Limits) -> Reason | None:
         case "string" if type(value) is not str:
             return Reason("type", expected="string")
         case "string":
-            return Reason("one_of", choices=limits.choices) if limits.choices and value not in limits.choices else None
-    low, high = limits.min, limits.max
+            return Reason("one_of", choices=bounds.choices) if bounds.choices and value not in bounds.choices else None
+    low, high = bounds.min, bounds.max
     if (low is not None and value < low) or (high is not None and value > high):
         return Reason("between", low=low, high=high)
     return None

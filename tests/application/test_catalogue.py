@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from mintage.application.catalogue import Catalogue, Limits, Model, Money, UnknownModel
+from mintage.application.catalogue import Bounds, Catalogue, Model, Money, UnknownModel
 from mintage.domain.fields import InvalidFields, Reason
 
 MODEL = Model(
@@ -17,11 +17,11 @@ MODEL = Model(
     tasks=("text2img",),
     price=10,
     parameters={
-        "width": Limits(type="integer", min=64, max=2048, default=1024),
-        "seed": Limits(type="integer", min=0),
-        "style": Limits(type="string", choices=("oil", "photo")),
-        "note": Limits(type="string"),
-        "strength": Limits(type="number", min=0, max=1.5),
+        "width": Bounds(type="integer", min=64, max=2048, default=1024),
+        "seed": Bounds(type="integer", min=0),
+        "style": Bounds(type="string", choices=("oil", "photo")),
+        "note": Bounds(type="string"),
+        "strength": Bounds(type="number", min=0, max=1.5),
     },
 )
 OTHER = msgspec.structs.replace(MODEL, name="other", tasks=("text2img", "img2img"))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from mintage.application.catalogue import Catalogue, Limits, Model, Money, UnknownModel
+from mintage.application.catalogue import Bounds, Catalogue, Model, Money, UnknownModel
 from mintage.application.generations import CANCELLED_MESSAGE, Accepted, Ask, Generations, Output, split
 from mintage.application.once import KeyReused, Repeatable
 from mintage.application.transaction import Transaction
@@ -39,7 +39,7 @@ CATALOGUE = Catalogue(
             renderer="builtin",
             tasks=("text2img", "img2img"),
             price=PRICE,
-            parameters={"count": Limits(type="integer", min=1, max=4, default=1)},
+            parameters={"count": Bounds(type="integer", min=1, max=4, default=1)},
         ),
         Model(
             provider="cheap",
@@ -47,7 +47,7 @@ CATALOGUE = Catalogue(
             renderer="builtin",
             tasks=("text2img",),
             price=1,
-            parameters={"count": Limits(type="integer", min=1, max=4, default=1)},
+            parameters={"count": Bounds(type="integer", min=1, max=4, default=1)},
         ),
         Model(provider="moving", name="pictures", renderer="builtin", tasks=("text2video",), price=50),
     ),
