@@ -505,4 +505,4 @@ async def test_an_address_that_cannot_be_hurts_nobody_else(caplog: pytest.LogCap
     delivery.send(CODE)
     await delivery.drain(30)
     assert len(list(tmp_path.iterdir())) == 1
-    assert "could not be sent: UnicodeError" in caplog.text
+    assert "could not be sent: Unicode" in caplog.text
