@@ -16,6 +16,7 @@ import pytest
 from msgspec.structs import replace
 
 from mintage.application.google import name_of
+from mintage.application.refusals import InvalidCredentials
 from mintage.application.services import Services
 from mintage.bootstrap import Site, running
 from mintage.http.app import create_app
@@ -445,6 +446,18 @@ async def test_a_code_that_google_does_not_know_is_no_and_uses_the_state_up(
     reply = await client.post(FINISH, json={**back, "code": "google_auth_code"})
     assert (reply.status_code, reply.json()["error"]) == (401, "INVALID_CREDENTIALS")
     assert (await client.post(FINISH, json=back)).status_code == 400
+
+
+async def test_codes_are_not_guessed_at_without_end(
+    client: httpx.AsyncClient, provider: Provider, services: Services
+) -> None:
+    for _ in range(100):
+        with pytest.raises(InvalidCredentials):
+            async with services.limits.google("127.0.0.1"):
+                raise InvalidCredentials
+    reply = await come_back(client, provider, await provider.says(uuid4().hex, email=gmail(), email_verified=True))
+    assert (reply.status_code, reply.json()["error"]) == (429, "RATE_LIMITED")
+    assert int(reply.headers["Retry-After"]) >= 1
 
 
 async def test_a_code_of_another_sign_in_is_no(client: httpx.AsyncClient, provider: Provider) -> None:

@@ -4,9 +4,14 @@ from typing import Any
 
 import httpx
 import pytest
+from litestar import get
 
 from mintage.application.services import Services
-from tests.conftest import Mailbox, Token
+from mintage.domain.registration.events import Role
+from mintage.http.app import create_app
+from mintage.http.guards import only
+from mintage.http.replies import Json
+from tests.conftest import BASE_URL, Mailbox, Token
 
 USER = {"email": "ann@example.com", "password": "password123", "name": "Ann"}
 
@@ -265,3 +270,20 @@ class TestRoles:
         body = {"username": "test", "password": "123456", "role": "admin", "email_verified": True}
         user = (await client.post("/api/v1/auth/register", json=body)).json()["data"]["user"]
         assert (user["role"], user["email_verified"]) == ("user", False)
+
+    @pytest.mark.parametrize(("role", "status"), [("user", 403), ("finance", 200), ("admin", 200)])
+    async def test_a_guard_lets_its_roles_pass_and_no_other(
+        self, services: Services, client: httpx.AsyncClient, token: Token, role: Role, status: int
+    ) -> None:
+        user, me = await token()
+        await services.profiles.grant_role(str(user["uuid"]), role, actor="operator")
+
+        @get("/books", guards=[only("finance", "admin")])
+        async def books() -> Json:
+            return Json(b"{}")
+
+        app = create_app(services, extra_handlers=[books])
+        transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as http:
+            assert (await http.get("/books")).status_code == 401
+            assert (await http.get("/books", headers=me)).status_code == status
