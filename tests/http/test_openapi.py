@@ -11,7 +11,7 @@ import pytest
 
 from mintage.application.services import Services
 from mintage.http import api_v1, server_api
-from mintage.http.openapi import endpoints
+from mintage.http.operations import endpoints
 from tests.conftest import Mailbox, Token, until
 from tests.contract import Checked, documents, promises
 from tests.http.pictures import pictures

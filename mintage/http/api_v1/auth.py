@@ -16,7 +16,7 @@ from mintage.http.calls import Call
 from mintage.http.forms import newcomer, token_of
 from mintage.http.kinds import Email, NewPassword, Phone
 from mintage.http.languages import Text
-from mintage.http.openapi import Operation
+from mintage.http.operations import Operation
 from mintage.http.replies import Json
 from mintage.projections.ledger import balance_of
 from mintage.projections.people import Person

@@ -17,7 +17,7 @@ from mintage.http.bodies import Body
 from mintage.http.calls import Call
 from mintage.http.forms import Form, name_of
 from mintage.http.kinds import SEEN, WebUrl
-from mintage.http.openapi import Operation
+from mintage.http.operations import Operation
 from mintage.http.queries import Matching, Paging, id_of
 from mintage.http.replies import Json
 from mintage.projections.characters import Character, character_of, characters_of

@@ -22,7 +22,7 @@ from mintage.http.calls import Call
 from mintage.http.forms import Form
 from mintage.http.kinds import SEEN, WebUrl
 from mintage.http.languages import Language
-from mintage.http.openapi import Operation
+from mintage.http.operations import Operation
 from mintage.http.queries import id_of
 from mintage.http.repeats import answered, kept, replay_headers, task_of_reply
 from mintage.http.replies import Json

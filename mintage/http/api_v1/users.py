@@ -19,7 +19,7 @@ from mintage.http.files import avatar_url
 from mintage.http.forms import changes, new_password, token_of
 from mintage.http.kinds import SEEN, Email, NewPassword, Phone, Url, WebUrl
 from mintage.http.languages import Text
-from mintage.http.openapi import Operation
+from mintage.http.operations import Operation
 from mintage.http.replies import Json
 from mintage.http.uploads import file_of, is_form
 from mintage.projections.ledger import balance_of

@@ -16,7 +16,7 @@ from mintage.http.bodies import Body
 from mintage.http.calls import Call
 from mintage.http.forms import Form, name_of
 from mintage.http.kinds import SEEN, WORK_STATUSES, WORK_TYPES
-from mintage.http.openapi import Operation
+from mintage.http.operations import Operation
 from mintage.http.queries import Choice, Paging, id_of
 from mintage.http.replies import Json
 from mintage.projections.works import Work, work_for, works_of

@@ -12,7 +12,7 @@ from mintage.http import messages
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
 from mintage.http.guards import only
-from mintage.http.openapi import Operation
+from mintage.http.operations import Operation
 from mintage.http.queries import id_of
 from mintage.http.replies import Json
 from mintage.http.server_api import views

@@ -15,7 +15,7 @@ from mintage.http.calls import Call
 from mintage.http.forms import new_password, newcomer, token_of
 from mintage.http.kinds import SEEN, Email, NewPassword
 from mintage.http.languages import Text
-from mintage.http.openapi import Operation
+from mintage.http.operations import Operation
 from mintage.http.replies import Json
 from mintage.http.server_api import views
 from mintage.http.server_api.envelope import done

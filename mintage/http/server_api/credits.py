@@ -16,7 +16,7 @@ from mintage.http.bodies import Body
 from mintage.http.calls import Call
 from mintage.http.kinds import SEEN, PaymentMethod, Uuid
 from mintage.http.languages import LANGUAGES
-from mintage.http.openapi import Operation
+from mintage.http.operations import Operation
 from mintage.http.queries import Paging
 from mintage.http.repeats import answered
 from mintage.http.replies import Json

@@ -14,7 +14,7 @@ from mintage.http import messages
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
 from mintage.http.forms import token_of
-from mintage.http.openapi import Operation
+from mintage.http.operations import Operation
 from mintage.http.replies import Json
 from mintage.http.server_api import views
 from mintage.http.server_api.envelope import done, shown

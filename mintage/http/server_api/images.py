@@ -14,7 +14,7 @@ from mintage.http import messages
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
 from mintage.http.kinds import SEEN
-from mintage.http.openapi import Operation
+from mintage.http.operations import Operation
 from mintage.http.queries import Paging
 from mintage.http.refusals import GenerationFailed
 from mintage.http.repeats import answered, kept, replay_headers, task_of_reply

@@ -13,7 +13,7 @@ from mintage.http.bodies import Body
 from mintage.http.calls import Call
 from mintage.http.forms import Form, name_of
 from mintage.http.kinds import SEEN, URL_PATTERN
-from mintage.http.openapi import Operation
+from mintage.http.operations import Operation
 from mintage.http.replies import Json
 from mintage.http.server_api import views
 from mintage.http.server_api.envelope import done, shown
