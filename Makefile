@@ -39,7 +39,7 @@ lock:  ## resolve requirements.lock anew, and of it what the containers run (nee
 # Containers of several users read the files, so the folder is what keeps others out.
 secrets:  ## the secrets of docker-compose.yml, each made once
 	@mkdir -p -m 700 secrets
-	@cd secrets && for name in secret_key master_key; do \
+	@cd secrets && for name in secret_key master_key seal_key; do \
 		test -e $$name || head -c 32 /dev/urandom | base64 > $$name; done
 	@cd secrets && { test -e database_password || head -c 24 /dev/urandom | base64 | tr +/ -_ > database_password; }
 	@cd secrets && { test -e database_url || \

@@ -1,4 +1,4 @@
-"""Long accounts and the replay of a long log: does an account with a million events open and spend as a new one does?
+"""Long accounts: does an account with a million events open and spend as a new one does?
 
 Run as ``python -m benchmarks.depth DATA_DIR EVENTS``; prints one line of JSON.
 """
@@ -15,23 +15,19 @@ import uvloop
 from benchmarks.people import people
 from mintage.application.services import Services
 from mintage.bootstrap import Site, running, site
-from mintage.infra.audit import Replay
-from mintage.infra.database import connect_sync
-from mintage.infra.log_reader import head, portions
 from mintage.infra.settings import Settings
 
 TRIES = 200
 
 
 class Depth(msgspec.Struct):
-    """Milliseconds a consume, on the long account and on new ones; replayed events a second of processor time."""
+    """Milliseconds a consume, on the long account and on new ones."""
 
     events: int
     warm_long_ms: float
     warm_new_ms: float
     cold_long_ms: float
     cold_new_ms: float
-    replay_rate: float
 
 
 async def consume(services: Services, user: str) -> float:
@@ -61,27 +57,13 @@ async def measure(settings: Settings, place: Site, events: int) -> Depth:
         for place_of_user in range(2, 2 + TRIES):
             journal._states.forget()  # type: ignore[attr-defined]
             cold.append((await consume(services, long), await consume(services, users[place_of_user])))
-        rate = await asyncio.to_thread(replay_rate, place)
     return Depth(
         events,
         median(pair[0] for pair in warm),
         median(pair[1] for pair in warm),
         median(pair[0] for pair in cold),
         median(pair[1] for pair in cold),
-        rate,
     )
-
-
-def replay_rate(place: Site) -> float:
-    """Events a second of this process's time on the processor: read, decoded, checked, folded and posted."""
-    with connect_sync(place.conninfo) as connection:
-        began = time.thread_time()
-        replay = Replay()
-        for entries in portions(connection, after=0, upto=head(connection)):
-            replay.feed(entries)
-        findings = replay.finish()
-        assert not findings.found, findings.differences
-        return findings.events / (time.thread_time() - began)
 
 
 def main(data_dir: Path, events: int) -> None:

@@ -31,7 +31,11 @@ async def people(services: Services, count: int) -> tuple[list[str], list[str]]:
             )
             transaction.begin(REGISTRATION, user_id, command)
             grant = GrantCredits(
-                transaction_id=ids[0], amount=CREDITS_EACH, source="recharge", description="充值", paid_fen=1
+                transaction_id=ids[0],
+                amount=CREDITS_EACH,
+                source="signup_bonus",
+                description="注册赠送",
+                now=transaction.now,
             )
             transaction.begin(CREDITS, user_id, grant)
 

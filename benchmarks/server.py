@@ -40,8 +40,9 @@ create index on conventional_transactions (user_id, created_at desc);
 
 
 class Serving(msgspec.Struct):
-    """What the child tells the benchmark: ports, and a token for each user."""
+    """What the child tells the benchmark: where its data is, ports, and a token for each user."""
 
+    data_dir: str
     port: int
     plain_port: int
     pid: int
@@ -69,7 +70,7 @@ async def main(data_dir: Path, count: int) -> None:
             # uvicorn hands a signal on when it is done with it; what ends this process is the end of its servers.
             signal.signal(signal.SIGTERM, lambda *_: None)
             ports = [one.getsockname()[1] for one in listeners]
-            serving = Serving(ports[0], ports[1], os.getpid(), users, tokens)
+            serving = Serving(str(data_dir), ports[0], ports[1], os.getpid(), users, tokens)
             sys.stdout.buffer.write(msgspec.json.encode(serving) + b"\n")
             sys.stdout.buffer.flush()
             await asyncio.gather(*(server.serve(sockets=[one]) for server, one in zip(servers, listeners, strict=True)))

@@ -3,14 +3,15 @@
 import asyncio
 import logging
 import tomllib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import resources
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import msgspec
 
+from mintage.application.adjustments import Adjustments
 from mintage.application.catalogue import Catalogue
 from mintage.application.characters import Characters
 from mintage.application.codes import CodeMail
@@ -24,15 +25,20 @@ from mintage.application.people import People
 from mintage.application.ports import Limiter, Mailer
 from mintage.application.profiles import Profiles
 from mintage.application.recharges import Recharges
+from mintage.application.reports import Reports
+from mintage.application.reversals import Reversals
 from mintage.application.services import Services, Terms
 from mintage.application.works import Works
 from mintage.domain.recorded import Recorded
 from mintage.infra.avatars import AvatarFolder
 from mintage.infra.codes import CodeBook
 from mintage.infra.database import Pool
+from mintage.infra.duties import Duty, begin, end
 from mintage.infra.embedded_postgres import EmbeddedPostgres
 from mintage.infra.endings import TaskEndings
+from mintage.infra.expiry import Expiry
 from mintage.infra.follower import Follower
+from mintage.infra.freshness import Followed
 from mintage.infra.gateways import SandboxGateway
 from mintage.infra.google import OpenIdClient
 from mintage.infra.handshakes import SealedHandshakes
@@ -45,9 +51,12 @@ from mintage.infra.migrate import migrate
 from mintage.infra.passwords import Argon2Hasher
 from mintage.infra.postgres_store import PostgresStore
 from mintage.infra.redis_limits import RedisLimits, redis_at
+from mintage.infra.seal.receipts import SealedReceipts
+from mintage.infra.seal.sealer import Sealer
 from mintage.infra.sessions import Standings
 from mintage.infra.settings import Settings, secrets_of
 from mintage.infra.sources import Fetcher, Sources
+from mintage.infra.spendings import LoggedSpendings
 from mintage.infra.storage import MediaFolder
 from mintage.infra.tokens import JwtTokens
 from mintage.infra.vault import Vault
@@ -56,8 +65,6 @@ from mintage.projections import FOLLOWED, INLINE
 
 GATEWAYS: Final = ("wechat", "alipay", "stripe")
 EMBEDDED_CHECK_S: Final = 2.0
-RESTART_S: Final = 1.0
-Duty: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 _log = logging.getLogger(__name__)
 
@@ -129,11 +136,14 @@ async def running(
         hasher, codes, avatars = Argon2Hasher(), CodeBook(db, secrets.signing), AvatarFolder(media, new_id)
         code_mail = CodeMail(codes, mailer, new_id, clock)
         pending_max = PENDING_MAX if settings.rate_limit else None
-        generations = Generations(journal, catalogue, new_id, pending_max)
+        generations = Generations(journal, catalogue, new_id, pending_max, timedelta(seconds=settings.hold_s))
+        ledger = Ledger(journal, new_id)
         works, erasure = Works(journal, db, media), Erasure(journal, db, generations, media, avatars)
         chores: list[Chore] = [works.finish, erasure.finish, lambda: avatars.tidy(db, clock()), media.tidy]
-        duties: list[Duty] = [sessions.listen, lambda: keep_tidy(db, clock, chores)]
+        expiry = Expiry(db, ledger, generations, media, clock=clock)
+        duties: list[Duty] = [sessions.listen, lambda: keep_tidy(db, clock, chores), expiry.run]
         duties += [Follower(place.conninfo, place.vault, model).run for model in FOLLOWED]
+        duties.append(sealer_of(settings, place, clock).run)
         if place.embedded is not None:
             embedded = place.embedded
             duties.append(lambda: _keep_up(embedded))
@@ -143,7 +153,7 @@ async def running(
             duties.append(crew.run)
         await journal.start()
         closing.push_async_callback(journal.drain)
-        closing.push_async_callback(_end, [asyncio.create_task(_for_ever(duty)) for duty in duties])
+        closing.push_async_callback(end, begin(duties))
         people = People(
             journal,
             db,
@@ -183,7 +193,10 @@ async def running(
             erasure=erasure,
             works=works,
             characters=Characters(journal, new_id),
-            ledger=Ledger(journal, new_id),
+            ledger=ledger,
+            adjustments=Adjustments(journal, new_id, settings.adjustment_limit),
+            reversals=Reversals(journal, LoggedSpendings(db), new_id),
+            reports=Reports(db, Followed(db), clock),
             recharges=Recharges(journal, SandboxGateway(), catalogue.money, new_id),
             generations=generations,
             catalogue=catalogue,
@@ -202,7 +215,14 @@ async def running(
             ),
             clock=clock,
             ready=journal.is_taking,
+            receipts=SealedReceipts(db, secrets.seal),
         )
+
+
+def sealer_of(settings: Settings, place: Site, clock: Callable[[], datetime] = utc_now) -> Sealer:
+    """What seals the log with the key, and into the folder, of the settings."""
+    folder = settings.checkpoint_dir or settings.data_dir / "checkpoints"
+    return Sealer(place.conninfo, secrets_of(settings).seal, folder, clock)
 
 
 def _journal(
@@ -253,25 +273,6 @@ def _openid(settings: Settings, clock: Callable[[], datetime]) -> OpenIdClient |
 def _delivery(settings: Settings, clock: Callable[[], datetime]) -> Delivery:
     carrier = SmtpServer(settings.smtp_url) if settings.smtp_url else Outbox(settings.data_dir / "outbox")
     return Delivery(Composer(settings.mail_from, settings.product_name), carrier, new_id, clock)
-
-
-async def _for_ever(duty: Duty) -> None:
-    """See to it that a background duty goes on, whatever happens to it."""
-    while True:
-        try:
-            await duty()
-        except Exception:  # noqa: BLE001
-            _log.exception("a background duty failed and starts over")
-        await asyncio.sleep(RESTART_S)
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel until they are gone: code that waits with a time-out can swallow a cancellation (Python 3.11)."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=1)
 
 
 async def _keep_up(embedded: EmbeddedPostgres) -> None:

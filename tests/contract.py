@@ -1,5 +1,7 @@
 """Holds every reply to what the OpenAPI documents promise."""
 
+import csv
+import io
 import json
 import re
 from functools import cache
@@ -40,12 +42,14 @@ class Promise:
         where = f"{self.name} answered {response.status_code}"
         promised = self._responses.get(str(response.status_code))
         assert promised is not None, f"{where}, which is not listed"
-        assert response.headers["content-type"] == "application/json", where
-        wrong = [
-            f"{'/'.join(map(str, error.instance_path))}: {error.message}"
-            for error in self._validator(response.status_code).iter_errors(json.loads(content))
-        ]
-        assert not wrong, f"{where}: {wrong}"
+        media = response.headers["content-type"].partition(";")[0]
+        assert media in promised["content"], f"{where} with {media}"
+        if media == "application/json":
+            assert response.headers["content-type"] == media, where
+            self._check_json(response.status_code, content, where)
+        else:
+            assert "content-disposition" in response.headers, f"{where} with a file that has no name"
+            FILES[media](content)
         for name, header in promised.get("headers", {}).items():
             described = self._components["headers"][header["$ref"].rpartition("/")[2]]
             given = response.headers.get(name)
@@ -53,10 +57,35 @@ class Promise:
             if given is not None:
                 assert jsonschema_rs.is_valid(described["schema"], given), f"{where} with {name}: {given}"
 
+    def _check_json(self, status: int, content: bytes, where: str) -> None:
+        wrong = [
+            f"{'/'.join(map(str, error.instance_path))}: {error.message}"
+            for error in self._validator(status).iter_errors(json.loads(content))
+        ]
+        assert not wrong, f"{where}: {wrong}"
+
     @cache  # noqa: B019 -- there are as many as there are operations
     def _validator(self, status: int) -> Any:
         schema = closed(self._responses[str(status)]["content"]["application/json"]["schema"])
         return jsonschema_rs.Draft202012Validator({**schema, "components": self._components}, validate_formats=True)
+
+
+def _is_csv(content: bytes) -> None:
+    head, *rows = csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True)
+    assert len(set(head)) == len(head)
+    assert all(len(row) == len(head) for row in rows)
+
+
+def _is_parquet(content: bytes) -> None:
+    assert content[:4] == content[-4:] == b"PAR1"
+
+
+def _is_text(content: bytes) -> None:
+    assert content.decode("utf-8").endswith("\n")
+
+
+FILES: Final = {"text/csv": _is_csv, "application/vnd.apache.parquet": _is_parquet, "text/plain": _is_text}
+"""How a file shows that it is what it is said to be."""
 
 
 def closed(schema: Any) -> Any:

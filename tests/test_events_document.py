@@ -8,10 +8,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 import pytest
-from msgspec.structs import astuple
 
 from mintage.domain.catalogue import DECIDERS, EVENT_TYPES, TAGS
-from mintage.domain.credits.events import CreditEvent, Slice
+from mintage.domain.credits.events import CreditEvent, CreditsGranted, Lot, Slice, Terms
 from mintage.domain.credits.postings import Posting, posting_of
 from mintage.domain.generation.events import Parameter
 from mintage.infra.codec import Envelope
@@ -37,7 +36,8 @@ def tables(header: str) -> list[list[str]]:
 
 TAG_ROWS = tables("| tag | meaning |")
 FIELD_ROWS = tables("| event | field | type | if absent | unit and meaning | sealed |")
-POSTING_ROWS = tables("| event | available | held | issued | spent | expired |")
+CREDIT_ROWS = tables("| event | available | held | owed | paid | promotional | revenue | breakage |")
+FEN_ROWS = tables("| event | receivable | paid | revenue | breakage |")
 
 
 def code(cell: str) -> str:
@@ -63,6 +63,7 @@ def in_words(kind: Any) -> str:
         return f"{in_words(inner)} or empty"
     lists = {
         tuple[Slice, ...]: "list of lot parts",
+        tuple[Lot, ...]: "list of lots",
         tuple[str, ...]: "list of texts",
         dict[str, Parameter]: "named values",
     }
@@ -119,29 +120,49 @@ def test_the_envelope_is_as_described() -> None:
     assert tuple(parts) == Envelope.__struct_fields__
 
 
-def test_a_lot_part_is_as_described() -> None:
-    assert Slice.__struct_fields__ == ("lot", "amount")
-    assert "`lot`, the number of the lot, and\n`amount`, how many credits of it" in PAGE
+def test_a_lot_and_a_part_of_one_are_as_described() -> None:
+    for kind in (Slice, Lot, Terms):
+        assert all(f"`{name}`" in PAGE for name in kind.__struct_fields__)
+    assert Slice.__struct_fields__ == ("lot", "amount", "fen")
+    assert Lot.__struct_fields__ == ("number", "amount", "fen", "terms")
+    assert "`amount`, how many credits of it, and `fen`, the fen of its price that lie in them" in PAGE
 
 
-@pytest.mark.parametrize("row", POSTING_ROWS, ids=lambda row: code(row[0]))
-def test_the_postings_are_those_of_the_program_and_sum_to_zero(row: list[str]) -> None:
-    tag, *cells = row
-    (event,) = (sample.event for sample in SAMPLES if TAGS[type(sample.event)] == code(tag))
-    assert isinstance(event, CreditEvent)
-    values = {"amount": event.amount, "returned": sum(part.amount for part in getattr(event, "returned", ()))}
-    moved = Posting(
-        *(
-            sum(values[name] * (-1 if sign == "−" else 1) for sign, name in re.findall(r"([+−]) (\w+)", cell))
-            for cell in cells
+def moved(event: CreditEvent, cells: list[str]) -> list[int]:
+    """What the cells of a posting's row come to for an event."""
+    taken, returned = getattr(event, "taken", ()), getattr(event, "returned", ())
+    values = {name: getattr(event, name, 0) for name in ("amount", "owed", "paid_fen", "refunded_fen")} | {
+        "taken": sum(part.amount for part in taken),
+        "returned": sum(part.amount for part in returned),
+        "fen": sum(part.fen for part in taken) or getattr(event, "fen", 0),
+        "back": sum(part.fen for part in returned),
+    }
+    true = "bought" if values["paid_fen"] else "given"
+    return [
+        sum(
+            values[name] * (-1 if sign == "−" else 1)
+            for sign, name, _, condition in re.findall(r"([+−]) (\w+)( if (bought|given))?", cell)
+            if condition in {"", true}
         )
-    )
-    assert moved == posting_of(event)
-    assert sum(astuple(moved)) == 0
+        for cell in cells
+    ]
 
 
-def test_every_credit_event_has_its_postings() -> None:
-    assert {code(tag) for tag, *_ in POSTING_ROWS} == {TAGS[kind] for kind in get_args(CreditEvent)}
+@pytest.mark.parametrize("tag", [TAGS[kind] for kind in get_args(CreditEvent)])
+def test_the_postings_are_those_of_the_program_and_sum_to_zero(tag: str) -> None:
+    (event,) = (sample.event for sample in SAMPLES if TAGS[type(sample.event)] == tag)
+    assert isinstance(event, CreditEvent)
+    ((_, *credit_cells),) = (row for row in CREDIT_ROWS if code(row[0]) == tag)
+    ((_, *fen_cells),) = (row for row in FEN_ROWS if code(row[0]) == tag)
+    posting = posting_of(event)
+    assert Posting(*moved(event, credit_cells), *moved(event, fen_cells)) == posting
+    assert (posting.credits, posting.fen) == (0, 0)
+
+
+def test_the_given_lot_is_as_described_too() -> None:
+    gift = CreditsGranted(transaction_id="t", lot=1, amount=7, source="signup_bonus", description="d")
+    ((_, *cells),) = (row for row in CREDIT_ROWS if code(row[0]) == "credits.granted")
+    assert Posting(*moved(gift, cells)) == posting_of(gift)
 
 
 def test_the_page_counts_no_event_that_is_not_in_the_catalogue() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
@@ -30,7 +31,10 @@ from mintage.domain.work.decider import WORK, CompleteWork, CreateWork, FailWork
 from mintage.domain.work.events import WorkType
 
 CANCELLED_MESSAGE = "任务已取消"
+TIMED_OUT_MESSAGE = "任务超时，未扣除积分"
 
+HOLD_FOR: Final = timedelta(days=1)
+"""How long credits are held for a task that does not end."""
 _PICTURE: Final = re.compile(r"../(?P<work_id>[0-9a-f-]{36})-[0-9]+(-thumbnail)?\.(png|jpg|webp)")
 _AVATAR: Final = re.compile(r"avatars/[0-9a-f-]{36}/[0-9a-f-]{36}\.webp")
 
@@ -82,11 +86,13 @@ class Generations:
         catalogue: Catalogue,
         new_id: Callable[[], str],
         pending_max: int | None = PENDING_MAX,
+        hold_for: timedelta = HOLD_FOR,
     ) -> None:
         self._journal = journal
         self._catalogue = catalogue
         self._new_id = new_id
         self._pending_max = pending_max
+        self._hold_for = hold_for
 
     async def request(
         self,
@@ -118,7 +124,12 @@ class Generations:
             if ask.source_file is not None and not _may_use(transaction, user_id, ask.source_file):
                 raise InvalidFields({"source_image_url": Reason("unknown")})
             hold = HoldCredits(
-                hold_id=task_id, amount=model.price, description=_description(kind, count), now=transaction.now
+                hold_id=task_id,
+                amount=model.price,
+                description=_description(kind, count),
+                product=f"{model.provider}/{model.name}",
+                now=transaction.now,
+                expires_at=transaction.now + self._hold_for,
             )
             available = transaction.execute(CREDITS, user_id, hold).available
             number = transaction.number("task")
@@ -187,6 +198,7 @@ class Generations:
                     transaction_id=transaction_id,
                     amount=charged,
                     description=_description(kind, delivered),
+                    now=transaction.now,
                 )
                 transaction.execute(CREDITS, task.user_id, capture)
             else:
@@ -225,13 +237,30 @@ class Generations:
 
         return await self._journal.transact(once(repeatable, work, lambda _: None, task_id), actor=user_id)
 
+    async def time_out(self, user_id: str, task_id: str) -> tuple[str, ...]:
+        """End a task whose hold is past its time with nothing, releasing the hold; returns the works that end with it.
+
+        A task that ended first, or whose hold still has time, stays as it is.
+        """
+
+        def work(transaction: Transaction) -> tuple[str, ...]:
+            hold = transaction.state(CREDITS, user_id).holds.get(task_id)
+            if hold is None or hold.expires_at is None or hold.expires_at > transaction.now:
+                return ()
+            command = RecordFailure(error_code="TIMED_OUT", error_message=TIMED_OUT_MESSAGE)
+            task = transaction.execute(GENERATION, task_id, command)
+            self._give_up(transaction, task, task_id, "expired", TIMED_OUT_MESSAGE)
+            return task.works
+
+        return await self._journal.transact(work, actor="system")
+
     def _give_up(self, transaction: Transaction, task: Task, task_id: str, reason: Release, message: str) -> None:
         self._release(transaction, task, task_id, reason)
         for work_id in task.works:
             transaction.execute(WORK, work_id, FailWork(error_message=message))
 
     def _release(self, transaction: Transaction, task: Task, task_id: str, reason: Release) -> None:
-        transaction.execute(CREDITS, task.user_id, ReleaseHold(hold_id=task_id, reason=reason))
+        transaction.execute(CREDITS, task.user_id, ReleaseHold(hold_id=task_id, reason=reason, now=transaction.now))
 
 
 def _may_use(transaction: Transaction, user_id: str, file: str) -> bool:

@@ -1,12 +1,13 @@
-"""Spending credits."""
+"""Spending credits, and letting go of what is past its date."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 import msgspec
 
 from mintage.application.once import Repeatable, Reply, once
 from mintage.application.transaction import Journal, Transaction
-from mintage.domain.credits.decider import CREDITS, ConsumeCredits
+from mintage.domain.credits.decider import CREDITS, ConsumeCredits, ExpireCredits
 
 
 class Consumption(msgspec.Struct, frozen=True, gc=False):
@@ -40,3 +41,12 @@ class Ledger:
             return Consumption(transaction_id, transaction.execute(CREDITS, user_id, command).available)
 
         return await self._journal.transact(once(repeatable, work, render), actor=user_id)
+
+    async def expire(self, user_id: str) -> datetime:
+        """Let go of what a person has that is past its date; returns the moment as of which that is done."""
+
+        def work(transaction: Transaction) -> datetime:
+            transaction.execute(CREDITS, user_id, ExpireCredits(now=transaction.now))
+            return transaction.now
+
+        return await self._journal.transact(work, actor="system")

@@ -167,6 +167,7 @@ class People:
                     amount=bonus,
                     source="signup_bonus",
                     description=f"注册赠送{bonus}积分",
+                    now=transaction.now,
                 )
                 transaction.begin(CREDITS, user_id, grant)
             if hashed is not None:

@@ -1,4 +1,4 @@
-"""Buying credits: an order, its payment, and the reward for who brought the buyer."""
+"""Buying credits: an order, its payment, the reward for who brought the buyer, and the payment's going back."""
 
 from collections.abc import Callable
 from typing import Final
@@ -9,11 +9,12 @@ from mintage.application.catalogue import Money
 from mintage.application.once import Repeatable, Reply, once
 from mintage.application.ports import Gateway
 from mintage.application.transaction import Journal, Transaction
-from mintage.domain.credits.decider import CREDITS, GrantCredits
-from mintage.domain.recharge.decider import RECHARGE, RecordPayment, RequestRecharge
+from mintage.domain.credits.decider import CREDITS, ClawBack, GrantCredits
+from mintage.domain.recharge.decider import RECHARGE, RecordPayment, RecordRefund, RequestRecharge
 from mintage.domain.registration.decider import REGISTRATION, RewardReferral
 
 FEN_PER_YUAN: Final = 100
+_UNDONE: Final = {"refund": "充值已退款", "chargeback": "充值被拒付"}
 
 
 class Recharged(msgspec.Struct, frozen=True):
@@ -23,6 +24,20 @@ class Recharged(msgspec.Struct, frozen=True):
     credits_added: int
     new_balance: int
     payment_url: str | None = None
+
+
+class Refunded(msgspec.Struct, frozen=True):
+    """``credits`` were taken back for this refund, or are owed; ``refunded_fen`` is the sum of the order's refunds.
+
+    ``new_balance`` is what is available now, ``owed`` what later credits pay first.
+    """
+
+    recharge_id: str
+    user_id: str
+    credits: int
+    refunded_fen: int
+    new_balance: int
+    owed: int
 
 
 class Recharges:
@@ -68,12 +83,52 @@ class Recharges:
                 description=f"充值{bought}积分",
                 paid_fen=amount_fen,
                 payment_method=method,
+                reference=recharge_id,
+                now=transaction.now,
             )
             transaction.execute(CREDITS, user_id, grant)
             self._reward(transaction, user_id, recharge_id, bonus_ids)
             return Recharged(transaction_id, bought, transaction.state(CREDITS, user_id).available)
 
         return await self._journal.transact(once(repeatable, work, render), actor=user_id)
+
+    async def refund(
+        self,
+        recharge_id: str,
+        refund: RecordRefund,
+        *,
+        actor: str,
+        render: Callable[[Refunded], bytes],
+        repeatable: Repeatable | None = None,
+    ) -> Reply[Refunded]:
+        """Record that a payment, or a part of it, went back, and take back what it had bought; once for each refund.
+
+        Raises ``RechargeUnknown``, ``NotPaid``, ``RefundDiffers``, ``RefundExceedsPayment``, ``RefundUsed``,
+        ``KeyReused``.
+        """
+        transaction_id = self._new_id()
+
+        def work(transaction: Transaction) -> Refunded:
+            before = transaction.state(RECHARGE, recharge_id)
+            order = transaction.execute(RECHARGE, recharge_id, refund)
+            taken = order.refunds[refund.refund_reference].credits
+            if refund.refund_reference not in before.refunds:
+                claw_back = ClawBack(
+                    transaction_id=transaction_id,
+                    recharge_id=recharge_id,
+                    reference=refund.refund_reference,
+                    reason=refund.reason,
+                    amount=taken,
+                    refunded_fen=refund.amount_fen,
+                    payment_method=order.payment_method,
+                    description=f"{_UNDONE[refund.reason]}，收回{taken}积分",
+                    now=transaction.now,
+                )
+                transaction.execute(CREDITS, order.user_id, claw_back)
+            account = transaction.state(CREDITS, order.user_id)
+            return Refunded(recharge_id, order.user_id, taken, order.refunded_fen, account.available, account.owed)
+
+        return await self._journal.transact(once(repeatable, work, render), actor=actor)
 
     def _reward(self, transaction: Transaction, newcomer: str, recharge_id: str, ids: tuple[str, str]) -> None:
         """Pay both sides of a referral at the newcomer's first paid recharge."""
@@ -92,5 +147,6 @@ class Recharges:
                     amount=amount,
                     source="referral_bonus",
                     description=f"{description}{amount}积分",
+                    now=transaction.now,
                 )
                 transaction.execute(CREDITS, user_id, grant)

@@ -19,6 +19,14 @@ class InvalidCode(Refusal):
     """The code is wrong, used, too old, or was guessed at too often."""
 
 
+class TransactionUnknown(Refusal):
+    """There is no such transaction."""
+
+
+class NotReversible(Refusal):
+    """The transaction spent nothing; only what was spent can be given back."""
+
+
 class RateLimited(Refusal):
     """Too often; it may be tried again after ``retry_after_s``."""
 

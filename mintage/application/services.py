@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 
+from mintage.application.adjustments import Adjustments
 from mintage.application.catalogue import Catalogue
 from mintage.application.characters import Characters
 from mintage.application.credentials import Credentials
@@ -16,7 +17,10 @@ from mintage.application.limits import Limits
 from mintage.application.people import People
 from mintage.application.ports import Endings, Files, Sessions, Tokens
 from mintage.application.profiles import Profiles
+from mintage.application.receipts import TransactionReceipts
 from mintage.application.recharges import Recharges
+from mintage.application.reports import Reports
+from mintage.application.reversals import Reversals
 from mintage.application.works import Works
 from mintage.projections.sql import Database
 
@@ -47,6 +51,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     works: Works
     characters: Characters
     ledger: Ledger
+    adjustments: Adjustments
+    reversals: Reversals
+    reports: Reports
     recharges: Recharges
     generations: Generations
     catalogue: Catalogue
@@ -56,6 +63,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     files: Files
     endings: Endings
     limits: Limits
+    receipts: TransactionReceipts
     terms: Terms
     clock: Callable[[], datetime]
     ready: Callable[[], bool]

@@ -1,6 +1,7 @@
 """The commands; each takes ``--data-dir`` and works beside a running server."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,20 @@ def main(argv: list[str] | None = None) -> int:
         name: value for name in ("data_dir", "host", "port") if (value := getattr(options, name, None)) is not None
     }
     try:
-        return int(options.run(read_settings(**given), options))
-    except SettingsRefused as refused:
+        code = int(options.run(read_settings(**given), options))
+        sys.stdout.flush()
+        return code
+    except (SettingsRefused, database.NotReadable) as refused:
         for line in str(refused).splitlines():
             print(f"mintage: {line}", file=sys.stderr)
-    except (PostgresUnavailable, Lost, psycopg.Error, OSError, ValueError, SealBroken) as error:
+    except BrokenPipeError:
+        # What is still buffered has nowhere to go, and must not be tried again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("mintage: whoever read the output stopped before it was whole", file=sys.stderr)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"mintage: {where}{error.strerror or error}", file=sys.stderr)
+    except (PostgresUnavailable, Lost, psycopg.Error, ValueError, SealBroken) as error:
         print(f"mintage: {type(error).__name__}: {error}", file=sys.stderr)
     return COULD_NOT_RUN
 

@@ -2,6 +2,8 @@
 
 from typing import Any, Final, TypeAlias, get_args
 
+from mintage.domain.adjustment.decider import ADJUSTMENT
+from mintage.domain.adjustment.events import AdjustmentEvent
 from mintage.domain.character.decider import CHARACTER
 from mintage.domain.character.events import CharacterCreated, CharacterEvent
 from mintage.domain.credits.decider import CREDITS
@@ -16,12 +18,14 @@ from mintage.domain.registration.events import PersonRegistered, RegistrationEve
 from mintage.domain.work.decider import WORK
 from mintage.domain.work.events import WorkCreated, WorkEvent
 
-AnyEvent: TypeAlias = CreditEvent | RegistrationEvent | GenerationEvent | WorkEvent | RechargeEvent | CharacterEvent
+AnyEvent: TypeAlias = (
+    CreditEvent | RegistrationEvent | GenerationEvent | WorkEvent | RechargeEvent | CharacterEvent | AdjustmentEvent
+)
 
 EVENT_TYPES: Final[tuple[type[Event], ...]] = get_args(AnyEvent)
 TAGS: Final[dict[type[Event], str]] = {kind: str(kind.__struct_config__.tag) for kind in EVENT_TYPES}
 DECIDERS: Final[dict[str, Decider[Any, Any, Any]]] = {
-    decider.category: decider for decider in (CREDITS, REGISTRATION, GENERATION, WORK, RECHARGE, CHARACTER)
+    decider.category: decider for decider in (CREDITS, REGISTRATION, GENERATION, WORK, RECHARGE, CHARACTER, ADJUSTMENT)
 }
 
 

@@ -14,12 +14,20 @@ Rule: TypeAlias = Literal[
     "length",
     "one_of",
     "pattern",
+    "moment",
+    "recorded",
     "unknown",
+    "unasked",
     "taken",
     "mismatch",
     "wrong",
     "login",
     "control_characters",
+    "future",
+    "after_as_of",
+    "zero",
+    "ahead",
+    "for_grants",
 ]
 
 

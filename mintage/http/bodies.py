@@ -96,6 +96,8 @@ def _breach(kind: inspect.Type, piece: msgspec.Raw) -> Reason:
             return Reason("length", low=low, high=high) if type(value) is str else Reason("type", expected="string")
         case inspect.LiteralType(values=values):
             return Reason("one_of", choices=tuple(map(str, values)))
+        case inspect.DateTimeType():
+            return Reason("pattern")
         case inspect.BoolType():
             return Reason("type", expected="boolean")
         case _:

@@ -12,13 +12,42 @@ from mintage.application.catalogue import UnknownModel
 from mintage.application.credentials import WrongOldPassword
 from mintage.application.google import NotLinked
 from mintage.application.once import KeyReused
-from mintage.application.refusals import EmailNotVerified, InvalidCode, InvalidCredentials, RateLimited
+from mintage.application.refusals import (
+    EmailNotVerified,
+    InvalidCode,
+    InvalidCredentials,
+    NotReversible,
+    RateLimited,
+    TransactionUnknown,
+)
 from mintage.application.transaction import OutcomeUnknown, Unavailable
+from mintage.domain.adjustment.decider import (
+    AdjustmentDecided,
+    AdjustmentExists,
+    AdjustmentUnknown,
+    OwnAccount,
+    SecondPersonNeeded,
+)
 from mintage.domain.character.decider import CharacterExists, CharacterUnknown
-from mintage.domain.credits.decider import CaptureExceedsHold, HoldExists, HoldNotOpen, InsufficientCredits
+from mintage.domain.credits.decider import (
+    AlreadyReversed,
+    CaptureExceedsHold,
+    HoldExists,
+    HoldNotOpen,
+    InsufficientCredits,
+)
 from mintage.domain.fields import InvalidFields, Reason
 from mintage.domain.generation.decider import LeaseLost, TaskExists, TaskOver, TaskUnknown
-from mintage.domain.recharge.decider import PaymentDiffers, PaymentUsed, RechargeExists, RechargeUnknown
+from mintage.domain.recharge.decider import (
+    NotPaid,
+    PaymentDiffers,
+    PaymentUsed,
+    RechargeExists,
+    RechargeUnknown,
+    RefundDiffers,
+    RefundExceedsPayment,
+    RefundUsed,
+)
 from mintage.domain.registration.decider import (
     AddressChanged,
     EmailNeeded,
@@ -74,9 +103,10 @@ def _fields(refusal: InvalidFields, language: Language) -> dict[str, Any]:
     return {"fields": {name: sentence(reason, language) for name, reason in refusal.fields.items()}}
 
 
-def _field(name: str, reason: Reason) -> Details:
-    """For a refusal that is always about the same field."""
-    return lambda _, language: {"fields": {name: sentence(reason, language)}}
+def _field(name: str, reason: Reason | Callable[[Any], Reason]) -> Details:
+    """For a refusal that is always about the same field; the reason may depend on what it carries."""
+    reason_of = reason if callable(reason) else lambda _: reason
+    return lambda refusal, language: {"fields": {name: sentence(reason_of(refusal), language)}}
 
 
 _TAKEN: Final = Reason("taken")
@@ -141,6 +171,37 @@ ANSWERS: Final[dict[type[Exception], Answer]] = {
     RechargeUnknown: _NOT_FOUND,
     PaymentDiffers: _CONFLICT,
     PaymentUsed: _CONFLICT,
+    NotPaid: Answer("CONFLICT", 409, 400, messages.NOT_PAID),
+    RefundDiffers: Answer(
+        "CONFLICT",
+        409,
+        400,
+        messages.REFUND_DIFFERS,
+        lambda refusal, language: {
+            "fields": {
+                name: sentence(Reason("recorded", choices=(str(value),)), language)
+                for name, value in refusal.recorded.items()
+            }
+        },
+    ),
+    RefundExceedsPayment: Answer(
+        "CONFLICT",
+        409,
+        400,
+        messages.REFUND_EXCEEDS,
+        _field("amount_fen", lambda refusal: Reason("between", high=refusal.refundable_fen)),
+    ),
+    RefundUsed: Answer("CONFLICT", 409, 400, messages.REFUND_USED, _field("refund_reference", _TAKEN)),
+    HoldExists: _CONFLICT,
+    TransactionUnknown: _NOT_FOUND,
+    NotReversible: Answer("CONFLICT", 409, 400, messages.NOT_REVERSIBLE),
+    AlreadyReversed: Answer("CONFLICT", 409, 400, messages.ALREADY_REVERSED),
+    AdjustmentUnknown: _NOT_FOUND,
+    AdjustmentDecided: Answer(
+        "CONFLICT", 409, 400, messages.ADJUSTMENT_DECIDED, lambda refusal, _: {"status": refusal.status}
+    ),
+    OwnAccount: Answer("FORBIDDEN", 403, 403, messages.OWN_ACCOUNT),
+    SecondPersonNeeded: Answer("FORBIDDEN", 403, 403, messages.SECOND_PERSON),
     NoSuchPath: _NOT_FOUND,
     ReferralCodeTaken: _UNAVAILABLE,
     Unavailable: _UNAVAILABLE,
@@ -151,7 +212,7 @@ ANSWERS: Final[dict[type[Exception], Answer]] = {
     WorkExists: INTERNAL,
     CharacterExists: INTERNAL,
     RechargeExists: INTERNAL,
-    HoldExists: INTERNAL,
+    AdjustmentExists: INTERNAL,
     HoldNotOpen: INTERNAL,
     CaptureExceedsHold: INTERNAL,
     LeaseLost: INTERNAL,

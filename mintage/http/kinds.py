@@ -14,6 +14,7 @@ TASK_STATUSES: Final = ("pending", "processing", "completed", "failed", "cancell
 TASK_TYPES: Final = ("text2img", "img2img", "text2video", "img2video")
 WORK_STATUSES: Final = ("processing", "completed", "failed")
 WORK_TYPES: Final = ("image", "video")
+ADJUSTMENT_STATUSES: Final = ("pending", "applied", "rejected")
 DIRECTIONS: Final = ("recharge", "consume")
 GATEWAYS: Final = ("wechat", "alipay", "stripe")
 URL_PATTERN: Final = r"^https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,4})?(/[!-\[\]-~]*)?$"
@@ -30,7 +31,13 @@ TaskStatus: TypeAlias = Annotated[str, Meta(extra_json_schema={"enum": TASK_STAT
 TaskType: TypeAlias = Annotated[str, Meta(extra_json_schema={"enum": TASK_TYPES})]
 WorkStatus: TypeAlias = Annotated[str, Meta(extra_json_schema={"enum": WORK_STATUSES})]
 WorkType: TypeAlias = Annotated[str, Meta(extra_json_schema={"enum": WORK_TYPES})]
+AdjustmentStatus: TypeAlias = Annotated[str, Meta(extra_json_schema={"enum": ADJUSTMENT_STATUSES})]
 Direction: TypeAlias = Annotated[str, Meta(extra_json_schema={"enum": DIRECTIONS})]
+
+GivenUuid: TypeAlias = Annotated[
+    str, Meta(pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", extra_json_schema={"format": "uuid"})
+]
+"""One that somebody else gave out and that is checked to look like one."""
 
 # What is asked for; the rules are checked field by field where the body is understood.
 Email: TypeAlias = Annotated[str, Meta(extra_json_schema={"format": "email", "maxLength": 254})]

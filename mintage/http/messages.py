@@ -20,6 +20,11 @@ PROFILE_CHANGED: Final = Text("用户信息更新成功", "Profile changed")
 ROLE_GRANTED: Final = Text("角色授予成功", "Role granted")
 RECHARGED: Final = Text("充值成功", "Credits added")
 CONSUMED: Final = Text("积分消费成功", "Credits spent")
+ADJUSTMENT_APPLIED: Final = Text("积分调整已生效", "The adjustment took effect")
+ADJUSTMENT_PENDING: Final = Text("积分调整待他人批准", "The adjustment waits for a second person to approve it")
+ADJUSTMENT_REJECTED: Final = Text("积分调整已拒绝", "The adjustment was rejected")
+REVERSED: Final = Text("消费已退回", "The credits were given back")
+REFUND_RECORDED: Final = Text("退款已登记", "The refund was recorded")
 IMAGES_MADE: Final = Text("图片生成成功", "Images generated")
 TASK_ACCEPTED: Final = Text("任务已创建，正在后台处理中...", "Task created, working on it...")
 CREATED: Final = Text("创建成功", "Created")
@@ -52,6 +57,15 @@ KEY_REUSED: Final = Text(
     "该 Idempotency-Key 已用于另一个请求", "This Idempotency-Key was used for a different request before"
 )
 TASK_OVER: Final = Text("任务已结束", "The task is over already")
+OWN_ACCOUNT: Final = Text("不能处理自己的账户", "This cannot be done to one's own account")
+SECOND_PERSON: Final = Text("须由申请人以外的人批准", "Somebody else than who asked has to approve it")
+ADJUSTMENT_DECIDED: Final = Text("该调整已有结果", "The adjustment was decided before")
+ALREADY_REVERSED: Final = Text("该交易已退回", "The transaction was given back before")
+NOT_REVERSIBLE: Final = Text("只有消费可以退回", "Only what was spent can be given back")
+NOT_PAID: Final = Text("该充值未支付", "The recharge was never paid")
+REFUND_DIFFERS: Final = Text("该退款已按不同内容登记", "The refund was recorded before, and otherwise")
+REFUND_EXCEEDS: Final = Text("退款总额超过支付金额", "The refunds together exceed what was paid")
+REFUND_USED: Final = Text("该退款已登记在另一笔充值", "The refund was recorded for another recharge")
 WORK_IN_THE_MAKING: Final = Text("作品正在生成，请先取消任务", "The work is still being made, cancel its task first")
 CONFLICT: Final = Text("与当前状态冲突", "This conflicts with how things are")
 GENERATION_FAILED: Final = Text("图片生成失败，未扣除积分", "The images could not be generated; nothing was charged")
@@ -75,6 +89,7 @@ _STORED: Final = {
         Text("生成失败，未扣除积分", "The generation failed; nothing was charged"),
         Text("无法获取源图片，未扣除积分", "The source image could not be fetched; nothing was charged"),
         Text("源图片地址或内容不被接受，未扣除积分", "The source image is not accepted; nothing was charged"),
+        Text("任务超时，未扣除积分", "The task took too long; nothing was charged"),
         Text("多次尝试后仍未完成", "Not done after several attempts; nothing was charged"),
         Text("此作品未生成", "This work did not come out"),
         TASK_CANCELLED,
@@ -101,12 +116,22 @@ _RULES: Final = {
     "required": Text("必填", "is required"),
     "one_of": Text("必须是以下之一：{choices}", "must be one of: {choices}"),
     "pattern": Text("格式不正确", "is not well formed"),
+    "moment": Text(
+        "必须是带时区的时刻，如 2026-01-31T00:00:00+08:00", "must be a moment like 2026-01-31T00:00:00+08:00"
+    ),
+    "recorded": Text("此前登记为 {choices}", "was recorded as {choices}"),
     "unknown": Text("不存在", "does not exist"),
+    "unasked": Text("此处没有该参数", "is no parameter here"),
     "taken": Text("已被使用", "is taken"),
     "mismatch": Text("与所请求的接口不符", "does not fit this endpoint"),
     "login": Text("是登录名，不能清空", "is what you sign in by, and cannot be cleared"),
     "wrong": Text("不正确", "is not right"),
     "control_characters": Text("不能包含控制字符", "must not contain control characters"),
+    "future": Text("不能晚于现在", "must not lie in the future"),
+    "after_as_of": Text("不能晚于 as_of", "must not be later than as_of"),
+    "zero": Text("不能为 0", "must not be 0"),
+    "ahead": Text("必须是将来一百年内的时刻", "must be a moment within the next hundred years"),
+    "for_grants": Text("仅适用于增加积分", "is for adding credits only"),
 }
 _BOUNDS: Final = {
     ("between", True, True): Text("必须在 {low} 到 {high} 之间", "must be from {low} to {high}"),

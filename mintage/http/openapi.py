@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata, resources
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
 from litestar import Router
@@ -12,14 +12,13 @@ from mintage.application.transaction import OutcomeUnknown, Unavailable
 from mintage.domain.fields import InvalidFields
 from mintage.domain.registration.decider import PersonUnknown
 from mintage.http.bodies import CONTROLS, OPAQUE
-from mintage.http.calls import KEY, KEY_PATTERN
+from mintage.http.components import FILE, FORM, HEADERS, IDEMPOTENCY_KEY, STATUS_HEADERS, Schema
 from mintage.http.failures import ANSWERS, DETAILS, INTERNAL, TOO_LARGE, Answer
 from mintage.http.languages import Text
 from mintage.http.operations import Data, Endpoint, Operation, endpoints
 from mintage.http.queries import NUMBER_MAX
 from mintage.http.refusals import Forbidden, NoSuchPath, Unauthorized
 
-Schema: TypeAlias = dict[str, Any]
 REF: Final = "#/components/schemas/{name}"
 ID: Final[Schema] = {
     "anyOf": [
@@ -30,6 +29,7 @@ ID: Final[Schema] = {
 SAMPLES: Final[Mapping[str, Any]] = {
     "uuid": "018cc251-f400-7a3b-8f00-0123456789ab",
     "date-time": "2024-01-01T00:00:00Z",
+    "date": "2024-01-01",
     "integer": 1,
     "url": "https://example.com/image.jpg",
     "string": "…",
@@ -98,8 +98,8 @@ class _Writer:
             "components": {
                 "schemas": dict(sorted(self._schemas.items())),
                 "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
-                "parameters": {"IdempotencyKey": _KEY},
-                "headers": _HEADERS,
+                "parameters": {"IdempotencyKey": IDEMPOTENCY_KEY},
+                "headers": HEADERS,
             },
         }
 
@@ -135,7 +135,7 @@ class _Writer:
                 content["example"] = self._shown(endpoint)["body"]
             written["requestBody"] = {"required": True, "content": {"application/json": content}}
             if operation.upload:
-                written["requestBody"]["content"]["multipart/form-data"] = _FORM
+                written["requestBody"]["content"]["multipart/form-data"] = FORM
         return written
 
     def _parameters(self, endpoint: Endpoint, operation: Operation) -> Iterator[Schema]:
@@ -150,8 +150,9 @@ class _Writer:
     def _responses(self, endpoint: Endpoint, operation: Operation) -> Schema:
         done = self._success("成功", endpoint, operation, operation.reply)
         shown = self._shown(endpoint)
-        content = done["content"]["application/json"]
-        content["example"] = self._example(content["schema"], shown.get("reply"), shown.get("body"))
+        content = done["content"].get("application/json")
+        if content is not None:
+            content["example"] = self._example(content["schema"], shown.get("reply"), shown.get("body"))
         responses = {"200": done}
         if links := self._links(endpoint, operation):
             done["links"] = links
@@ -165,10 +166,15 @@ class _Writer:
         return responses
 
     def _success(self, description: str, endpoint: Endpoint, operation: Operation, data: Data) -> Schema:
-        schema = self._dialect.success(endpoint.method, None if data is None else self._data(data))
-        response: Schema = {"description": description, "content": {"application/json": {"schema": schema}}}
+        content: Schema = dict.fromkeys(operation.files, FILE)
+        if data is not None or not content:
+            schema = self._dialect.success(endpoint.method, None if data is None else self._data(data))
+            content["application/json"] = {"schema": schema}
+        response: Schema = {"description": description, "content": content}
         if operation.repeatable:
             response["headers"] = {"Idempotency-Replayed": {"$ref": "#/components/headers/IdempotencyReplayed"}}
+        if operation.files:
+            response["headers"] = {"Content-Disposition": {"$ref": "#/components/headers/ContentDisposition"}}
         return response
 
     def _links(self, endpoint: Endpoint, operation: Operation) -> Schema:
@@ -192,8 +198,8 @@ class _Writer:
             "description": " · ".join(told),
             "content": {"application/json": {"schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas}}},
         }
-        if status in _STATUS_HEADERS:
-            name = _STATUS_HEADERS[status]
+        if status in STATUS_HEADERS:
+            name = STATUS_HEADERS[status]
             response["headers"] = {name: {"$ref": f"#/components/headers/{name.replace('-', '')}"}}
         return response
 
@@ -276,25 +282,3 @@ def _sample(schema: Schema) -> Any:
 
 def _ref(name: str) -> Schema:
     return {"$ref": REF.format(name=name)}
-
-
-_KEY: Final[Schema] = {
-    "name": KEY,
-    "in": "header",
-    "description": "重复请求的标识：同一标识只生效一次。The repeat of a request with its key has no further effect.",
-    "schema": {"type": "string", "pattern": f"^{KEY_PATTERN}$"},
-}
-_FORM: Final[Schema] = {"schema": object_of({"file": {"type": "string", "format": "binary"}})}
-_HEADERS: Final[Schema] = {
-    "IdempotencyReplayed": {
-        "description": "这是首次请求的回复。This is the reply to the first request with the key.",
-        "schema": {"const": "true"},
-    },
-    "RetryAfter": {
-        "description": "请在若干秒后重试。Seconds to wait.",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^[0-9]+$"},
-    },
-    "WWWAuthenticate": {"required": True, "schema": {"const": "Bearer"}},
-}
-_STATUS_HEADERS: Final = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}

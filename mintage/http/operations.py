@@ -22,7 +22,8 @@ _OPERATIONS: Final[dict[Any, "Operation"]] = {}
 class Operation(msgspec.Struct, frozen=True):
     """A decorator that says of a handler what its route does not; the handler's docstring is the description.
 
-    ``accepted`` is the data of a 202; ``upload`` says that a form with a file may stand for the body; ``query`` are the
+    ``accepted`` is the data of a 202; ``files`` are the media types of files that may come in place of JSON, or alone
+    if there is no ``reply``; ``upload`` says that a form with a file may stand for the body; ``query`` are the
     parameters it reads; ``repeatable`` says that it takes an Idempotency-Key; ``refusals`` are those that do not follow
     from the rest.
     """
@@ -30,6 +31,7 @@ class Operation(msgspec.Struct, frozen=True):
     summary: str
     reply: Data = None
     accepted: Data = None
+    files: tuple[str, ...] = ()
     body: Body[Any] | None = None
     upload: bool = False
     query: tuple[Parameter, ...] = ()

@@ -1,7 +1,8 @@
 """What a path or a query string says, as strictly as a body: one plain value, or the field is named."""
 
 import re
-from typing import Any, Final, TypeAlias
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -16,6 +17,8 @@ SIZE: Final = 20
 _INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,17}")
 NUMBER_MAX: Final = 10**18 - 1
+_MOMENT: Final = Annotated[datetime, msgspec.Meta(tz=True)]
+_LOST_PLUS: Final = re.compile(r"(:.*) (\d\d:\d\d)")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -65,16 +68,32 @@ class Matching(msgspec.Struct, frozen=True):
         return {self.name: {"type": "string", "pattern": f"^{self.pattern}$"}}
 
 
-Parameter: TypeAlias = Paging | Choice | Matching
+class Instant(msgspec.Struct, frozen=True):
+    """A moment with its zone, or none."""
+
+    name: str
+
+    @property
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        return {self.name: {"type": "string", "format": "date-time"}}
+
+
+Parameter: TypeAlias = Paging | Choice | Matching | Instant
 
 
 class Query:
-    """The parameters of a query string; those nobody asks for are ignored."""
+    """The parameters of a query string; those nobody asks for are ignored, unless they are refused by ``only``."""
 
     def __init__(self, raw: bytes) -> None:
         self._given: dict[str, list[str]] = {}
         for name, value in parse_qsl(raw.decode("latin-1"), keep_blank_values=True, errors="replace"):
             self._given.setdefault(name, []).append(value)
+
+    def only(self, *parameters: Parameter) -> None:
+        """Raises ``InvalidFields`` for whatever else is given, so that a misspelt name is noticed."""
+        known = {name for parameter in parameters for name in parameter.schemas}
+        if unasked := self._given.keys() - known:
+            raise InvalidFields({name: Reason("unasked") for name in sorted(unasked)})
 
     def text(self, name: str) -> str | None:
         values = self._given.get(name)
@@ -105,6 +124,18 @@ class Query:
         if text is not None and not re.fullmatch(parameter.pattern, text):
             raise InvalidFields({parameter.name: Reason("pattern")})
         return text
+
+    def instant(self, parameter: Instant) -> datetime | None:
+        text = self.text(parameter.name)
+        if text is None:
+            return None
+        # A plus that nobody encoded comes as a blank.
+        plain = _LOST_PLUS.sub(r"\1+\2", text)
+        try:
+            moment: datetime = msgspec.convert(plain, _MOMENT)
+            return moment.astimezone(UTC)
+        except (msgspec.ValidationError, OverflowError):
+            raise InvalidFields({parameter.name: Reason("moment")}) from None
 
     def page(self, parameter: Paging) -> Page:
         return Page(self.integer("page", 1, 1, PAGE_MAX), self.integer(parameter.size, SIZE, 1, SIZE_MAX))

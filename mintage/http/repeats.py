@@ -8,10 +8,10 @@ from mintage.application.services import Services
 from mintage.http.replies import REPLAYED, Headers, Json
 
 
-def answered(reply: Reply[Any]) -> Json:
+def answered(reply: Reply[Any], status: int = 200) -> Json:
     """A reply that was final when the use case was done."""
     assert reply.body is not None
-    return Json(reply.body, headers=replay_headers(reply))
+    return Json(reply.body, status, replay_headers(reply))
 
 
 def replay_headers(reply: Reply[Any]) -> Headers:

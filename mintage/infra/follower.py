@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Final
 
@@ -44,48 +45,60 @@ def follow_once(connection: psycopg.Connection[Any], vault: Vault, model: ReadMo
     return end - after
 
 
-class Follower:
-    """Keeps one followed read model close behind the log until it is cancelled."""
+class Steps:
+    """Takes one step after another on a connection of its own until it is cancelled.
 
-    def __init__(self, conninfo: str, vault: Vault, model: ReadModel) -> None:
+    ``step`` runs in a thread, and says whether the next one is due at once; whatever it raises, it is called again.
+    """
+
+    def __init__(self, name: str, conninfo: str, step: Callable[[psycopg.Connection[Any]], bool]) -> None:
+        self._name = name
         self._conninfo = conninfo
-        self._vault = vault
-        self._model = model
+        self._step = step
         self._connection: psycopg.Connection[Any] | None = None
 
     async def run(self) -> None:
         try:
             while True:
                 try:
-                    caught_up = await self._portion() < PORTION
+                    more = await self._shielded()
                 except GONE as error:
-                    _log.warning("read model %s cannot follow: %s", self._model.name, error)
+                    _log.warning("%s cannot go on: %s", self._name, error)
                     self._close()
-                    caught_up = True
-                except Exception:  # noqa: BLE001 -- nothing was kept of the portion; it is tried again
-                    _log.exception("read model %s cannot follow", self._model.name)
+                    more = False
+                except Exception:  # noqa: BLE001 -- nothing was kept of the step; it is tried again
+                    _log.exception("%s cannot go on", self._name)
                     self._close()
-                    caught_up = True
-                if caught_up:
+                    more = False
+                if not more:
                     await asyncio.sleep(IDLE_S)
         finally:
             self._close()
 
-    async def _portion(self) -> int:
-        """A step in a thread of its own, which is waited for even when this is cancelled: it has the connection."""
-        step = asyncio.ensure_future(asyncio.to_thread(self._step))
+    async def _shielded(self) -> bool:
+        """A step in a thread, which is waited for even when this is cancelled: it has the connection."""
+        step = asyncio.ensure_future(asyncio.to_thread(self._connected))
         try:
             return await asyncio.shield(step)
         except asyncio.CancelledError:
             await asyncio.gather(step, return_exceptions=True)
             raise
 
-    def _step(self) -> int:
+    def _connected(self) -> bool:
         if self._connection is None:
             self._connection = connect_sync(self._conninfo)
-        return follow_once(self._connection, self._vault, self._model)
+        return self._step(self._connection)
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+class Follower(Steps):
+    """Keeps one followed read model close behind the log until it is cancelled."""
+
+    def __init__(self, conninfo: str, vault: Vault, model: ReadModel) -> None:
+        super().__init__(
+            f"read model {model.name}", conninfo, lambda connection: follow_once(connection, vault, model) == PORTION
+        )

@@ -13,7 +13,8 @@ PORTION: Final = 1_000
 
 _READ: Final = """
 select notification_id, originator_id, originator_version, topic, state from stored_events
-where notification_id > %s and notification_id <= %s order by notification_id limit %s"""
+where notification_id > %s and notification_id <= %s and (%s::text[] is null or topic = any(%s::text[]))
+order by notification_id limit %s"""
 _KEYS: Final = "select user_id::text, wrapped_key from person_keys where user_id = any(%s::uuid[])"
 
 
@@ -34,16 +35,32 @@ def head(connection: psycopg.Connection[Any]) -> int:
 
 
 def portions(
-    connection: psycopg.Connection[Any], *, after: int, upto: int, size: int = PORTION
+    connection: psycopg.Connection[Any],
+    *,
+    after: int,
+    upto: int,
+    size: int = PORTION,
+    topics: list[str] | None = None,
 ) -> Iterator[list[Recorded]]:
-    """Every event after one position up to another, sealed as it lies; memory stays flat however long the log is."""
+    """Every event after one position up to another, sealed as it lies; memory stays flat however long the log is.
+
+    Only those stored under one of ``topics``, if any are given. A portion ends where a command does: what holds after
+    each command need not hold in the middle of one.
+    """
+    limit = size
     while after < upto:
         with connection.cursor(binary=True) as cursor:
-            rows = cursor.execute(_READ, (after, upto, size)).fetchall()
+            rows = cursor.execute(_READ, (after, upto, topics, topics, limit)).fetchall()
         if not rows:
             return
         entries = [_decoded(row) for row in rows]
-        after = entries[-1].position
+        if len(entries) == limit:
+            begun = entries[-1].command_id
+            entries = [entry for entry in entries if entry.command_id != begun]
+            if not entries:
+                limit *= 2
+                continue
+        limit, after = size, entries[-1].position
         yield entries
 
 

@@ -16,7 +16,7 @@ from mintage.infra.log_reader import head
 from mintage.infra.postgres_store import LOG_LOCK
 from mintage.infra.rebuild import drop_leftovers, fill
 from mintage.infra.vault import Vault
-from mintage.projections import DOCUMENT_VIEWS, DROP_DOCUMENT_VIEWS, FOLLOWED, READ_MODELS
+from mintage.projections import DROP_VIEWS, FOLLOWED, READ_MODELS, VIEWS
 
 _BOOK = """
 create table if not exists schema_migrations (
@@ -35,8 +35,8 @@ def migrate(conninfo: str, vault: Vault) -> list[str]:
         applied = [*_log(connection), *_read_models(connection, vault)]
         _check_key(connection, vault)
         if applied:
-            connection.execute(DROP_DOCUMENT_VIEWS)
-            connection.execute(DOCUMENT_VIEWS)
+            connection.execute(DROP_VIEWS)
+            connection.execute(VIEWS)
         return applied
 
 
@@ -81,7 +81,7 @@ def _read_models(connection: psycopg.Connection[Any], vault: Vault) -> list[str]
     done = _done(connection)
     changed = [name for name, digest in _read_model_digests().items() if done.get(name) != digest]
     if changed:
-        connection.execute(DROP_DOCUMENT_VIEWS)
+        connection.execute(DROP_VIEWS)
     for name in changed:
         model = READ_MODELS[name.removeprefix("read model ")]
         if model in FOLLOWED:

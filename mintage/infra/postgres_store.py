@@ -22,6 +22,7 @@ from mintage.application.records import Receipt, Record
 from mintage.domain.catalogue import decider_of
 from mintage.domain.recorded import Recorded
 from mintage.infra import records as record_sql
+from mintage.infra.chain import Heads, event_hash
 from mintage.infra.codec import decode, encode, owner_of, tag_of
 from mintage.infra.database import CHANNEL, GONE, connect
 from mintage.infra.exchange import Exchange, Row
@@ -51,8 +52,8 @@ _TAIL: Final = (
 )
 _NEWEST: Final = f"select {_COLUMNS} from stored_events order by notification_id desc limit 1"
 _APPEND: Final = """
-insert into stored_events (originator_id, originator_version, topic, state, notification_id, command_id)
-select * from unnest(%s::text[], %s::bigint[], %s::text[], %s::bytea[], %s::bigint[], %s::uuid[])"""
+insert into stored_events (originator_id, originator_version, topic, state, notification_id, command_id, hash)
+select * from unnest(%s::text[], %s::bigint[], %s::text[], %s::bytea[], %s::bigint[], %s::uuid[], %s::bytea[])"""
 _SNAPSHOTS: Final = """
 select stream, version, state from snapshots
 join unnest(%s::text[], %s::integer[]) as wanted (stream, shape) using (stream, shape)"""
@@ -79,6 +80,7 @@ class PostgresStore:
     def __init__(self, conninfo: str, vault: Vault, inline: Sequence[ReadModel]) -> None:
         self._conninfo = conninfo
         self._keys = KeyRing(vault)
+        self._heads = Heads()
         self._inline = inline
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._exchange: Exchange | None = None
@@ -129,7 +131,9 @@ class PostgresStore:
         async with self._talking() as connection:
             try:
                 changes = await self._keys.changes(connection, entries)
-                writes = self._writes(entries, records, snapshots, changes)
+                hashes = await self._heads.before(connection, entries)
+                append, heads = _append(entries, changes.keys, hashes)
+                writes = self._writes(entries, append, records, snapshots, changes)
             except GONE:
                 raise
             except Exception as error:
@@ -138,6 +142,7 @@ class PostgresStore:
             assert self._exchange is not None
             await self._exchange.commit([*writes, _NOTIFY])
             self._keys.stored(changes)
+            self._heads.stored(heads)
 
     async def unlock(self) -> None:
         async with self._talking() as connection:
@@ -153,14 +158,13 @@ class PostgresStore:
     def _writes(
         self,
         entries: Sequence[Recorded],
+        append: Sequence[Statement],
         records: Sequence[Record],
         snapshots: Iterable[Snapshot],
         changes: Changes,
     ) -> list[Statement]:
         # The records first: an erasure in the same batch takes them away again.
-        writes = [*record_sql.statements(records), *changes.writes, *notices(entries, records)]
-        if entries:
-            writes.append(_append(entries, changes.keys))
+        writes = [*record_sql.statements(records), *changes.writes, *notices(entries, records), *append]
         kinds = {type(entry.event) for entry in entries}
         for model in self._inline:
             if not kinds.isdisjoint(model.events):
@@ -241,16 +245,26 @@ class PostgresStore:
             self._connection = None
 
 
-def _append(entries: Sequence[Recorded], keys: Mapping[str, AESGCM]) -> Statement:
+def _append(
+    entries: Sequence[Recorded], keys: Mapping[str, AESGCM], before: Mapping[str, bytes]
+) -> tuple[list[Statement], dict[str, tuple[int, bytes]]]:
+    """The write of the events, and the newest version and hash of each stream after it."""
+    if not entries:
+        return [], {}
     rows: list[tuple[Value, ...]] = []
+    heads: dict[str, tuple[int, bytes]] = {}
     previous = None
     for entry in entries:
         owner = owner_of(entry)
+        position, stream, version, tag = entry.position, entry.stream, entry.version, tag_of(entry)
         state = encode(entry, keys[owner] if owner is not None else None)
         command_id = entry.command_id if entry.command_id != previous else None
-        rows.append((entry.stream, entry.version, tag_of(entry), state, entry.position, command_id))
+        head = heads.get(stream)
+        digest = event_hash(before[stream] if head is None else head[1], position, version, stream, tag, state)
+        heads[stream] = (version, digest)
+        rows.append((stream, version, tag, state, position, command_id, digest))
         previous = entry.command_id
-    return Statement(_APPEND, tuple(map(array, zip(*rows, strict=True))))
+    return [Statement(_APPEND, tuple(map(array, zip(*rows, strict=True))))], heads
 
 
 def _evolved(entry: Recorded, state: Any) -> Any:

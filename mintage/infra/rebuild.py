@@ -4,43 +4,34 @@ The writers wait only while the last events are caught up, once for the comparis
 comparison itself runs in a snapshot of its own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
 import psycopg
-from psycopg.sql import SQL, Composed, Identifier, Literal
+from psycopg.sql import SQL, Composed, Identifier
 
+from mintage.domain.recorded import Recorded
 from mintage.infra.database import connect_sync
 from mintage.infra.follower import follower_lock
 from mintage.infra.log_reader import head, open_personal, portions
 from mintage.infra.postgres_store import LOG_LOCK
 from mintage.infra.vault import Vault
-from mintage.projections import DOCUMENT_VIEWS, DROP_DOCUMENT_VIEWS, INLINE, READ_MODELS
+from mintage.projections import DROP_VIEWS, INLINE, READ_MODELS, VIEWS
 from mintage.projections.sql import ReadModel
 
 NEAR: Final = 500
 """So few events behind the log, and it is time to make the writers wait."""
-ROWS_MAX: Final = 20
-
-
-class DifferentRow(msgspec.Struct, frozen=True):
-    """A row that only the log (``stored`` False) or only the database has; ``row`` without volatile columns."""
-
-    table: str
-    stored: bool
-    row: dict[str, Any]
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
-    """``differences`` counts the rows that only one of the two holds, per table; ``rows`` are the first of them."""
+    """``differences`` counts the rows that only one of the two holds, per table."""
 
     name: str
     events: int
     differences: dict[str, int]
-    rows: list[DifferentRow] = []
 
 
 def rebuild(
@@ -69,9 +60,6 @@ def rebuild(
                 onlooker.execute("begin isolation level repeatable read")
                 onlooker.execute("select 1")
             differences = {table: _difference(onlooker, model, table, beside) for table in model.tables}
-            rows = [
-                row for table in model.tables if differences[table] for row in _rows(onlooker, model, table, beside)
-            ]
             onlooker.execute("commit")
             if swap:
                 with _standstill(connection, model) as end:
@@ -84,7 +72,7 @@ def rebuild(
             onlooker.close()
             if not connection.broken:
                 connection.execute(SQL("drop schema {} cascade").format(Identifier(beside)))
-    return Rebuilt(model.name, position, differences, rows)
+    return Rebuilt(model.name, position, differences)
 
 
 def drop_leftovers(connection: psycopg.Connection[Any]) -> None:
@@ -98,7 +86,7 @@ def drop_leftovers(connection: psycopg.Connection[Any]) -> None:
 def fill(connection: psycopg.Connection[Any], vault: Vault, model: ReadModel, upto: int) -> None:
     """Fill the empty tables of a read model that is new to a database with a log; nobody writes meanwhile."""
     for entries in portions(connection, after=0, upto=upto):
-        _apply(connection, vault, model, entries)
+        apply(connection, vault, model, entries)
 
 
 def _take_turn(connection: psycopg.Connection[Any], model: ReadModel) -> None:
@@ -133,15 +121,23 @@ def _catch_up(
 ) -> int:
     for entries in portions(connection, after=position, upto=end):
         with connection.transaction():
-            _apply(connection, vault, model, entries)
+            apply(connection, vault, model, entries)
         progress(entries[-1].position, end)
     return max(position, end)
 
 
-def _apply(connection: psycopg.Connection[Any], vault: Vault, model: ReadModel, entries: list[Any]) -> None:
+def apply(
+    connection: psycopg.Connection[Any],
+    vault: Vault,
+    model: ReadModel,
+    entries: Sequence[Recorded],
+    *,
+    keys: psycopg.Connection[Any] | None = None,
+) -> None:
+    """Write what events make of a read model; ``keys`` is where the persons' keys are, if that is another database."""
     wanted = [entry for entry in entries if type(entry.event) in model.events]
     if model.personal:
-        wanted = open_personal(connection, vault, wanted)
+        wanted = open_personal(keys or connection, vault, wanted)
     for statement in model.statements(wanted):
         connection.execute(statement.sql, statement.params)
 
@@ -179,16 +175,6 @@ def _difference(connection: psycopg.Connection[Any], model: ReadModel, table: st
     return int(row[0])
 
 
-def _rows(connection: psycopg.Connection[Any], model: ReadModel, table: str, beside: str) -> Iterator[DifferentRow]:
-    old, new = _both(connection, model, table, beside)
-    query = SQL(
-        "(select true, to_jsonb(a) from ({o} except all {n}) a limit {max}) union all "
-        "(select false, to_jsonb(b) from ({n} except all {o}) b limit {max})"
-    )
-    for stored, row in connection.execute(query.format(o=old, n=new, max=Literal(ROWS_MAX))):
-        yield DifferentRow(table, stored, row)
-
-
 def _both(connection: psycopg.Connection[Any], model: ReadModel, table: str, beside: str) -> tuple[Composed, Composed]:
     columns = SQL(", ").join(map(Identifier, _columns(connection, table, model.volatile)))
     select = SQL("select {} from {}")
@@ -196,22 +182,32 @@ def _both(connection: psycopg.Connection[Any], model: ReadModel, table: str, bes
 
 
 def _swap(connection: psycopg.Connection[Any], model: ReadModel, beside: str) -> None:
-    connection.execute(DROP_DOCUMENT_VIEWS)
+    connection.execute(DROP_VIEWS)
     for table in model.tables:
         old, new = Identifier("public", table), Identifier(beside, table)
-        # The first column is the key; what no event records goes over from the running system's rows, which nobody
-        # may change any more.
+        # What no event records goes over from the running system's rows, which nobody may change any more.
         connection.execute(SQL("lock table {} in access exclusive mode").format(old))
-        key = Identifier(_columns(connection, table, frozenset())[0])
         kept = [name for name in _columns(connection, table, frozenset()) if name in model.volatile]
         if kept:
             changes = SQL(", ").join(SQL("{c} = old.{c}").format(c=Identifier(name)) for name in kept)
-            keep = SQL("update {n} new set {changes} from {o} old where new.{key} = old.{key}")
-            connection.execute(keep.format(n=new, o=old, changes=changes, key=key))
+            same = SQL(" and ").join(
+                SQL("new.{c} = old.{c}").format(c=Identifier(name)) for name in _key(connection, table)
+            )
+            keep = SQL("update {n} new set {changes} from {o} old where {same}")
+            connection.execute(keep.format(n=new, o=old, changes=changes, same=same))
         connection.execute(SQL("drop table {}").format(old))
         connection.execute(SQL("alter table {} set schema public").format(new))
     connection.execute("set local search_path = public")
-    connection.execute(DOCUMENT_VIEWS)
+    connection.execute(VIEWS)
+
+
+def _key(connection: psycopg.Connection[Any], table: str) -> list[str]:
+    rows = connection.execute(
+        "select a.attname from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey) "
+        "where i.indrelid = %s::regclass and i.indisprimary",
+        (f"public.{table}",),
+    ).fetchall()
+    return [name for (name,) in rows]
 
 
 def _columns(connection: psycopg.Connection[Any], table: str, but: frozenset[str]) -> list[str]:

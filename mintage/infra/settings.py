@@ -15,6 +15,7 @@ import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from mintage.application.adjustments import ADJUSTMENT_LIMIT
 from mintage.application.people import PASSWORD_MAX
 
 
@@ -29,7 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     env: str = "development"
-    """``production`` refuses development secrets, the sandbox gateway and a missing master key."""
+    """``production`` refuses development secrets, the sandbox gateway and missing keys."""
     data_dir: Path = Path("data")
     """Where the embedded database, the files of works, development mail and development secrets live."""
     host: str = "127.0.0.1"
@@ -42,6 +43,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Signs tokens and links and keys the hashes of codes: 32 bytes or more, in base64."""
     master_key: str = ""
     """Wraps the persons' keys: 32 bytes in base64. Losing it loses every name, address and prompt."""
+    seal_key: str = ""
+    """Signs the checkpoints of the log: 32 bytes in base64. The log is not sealed under another key later on."""
+    checkpoint_dir: Path | None = None
+    """Where signed checkpoints are written; unset: ``checkpoints`` in the data directory."""
     catalogue: Path | None = None
     """A file to replace the built-in catalogue of models and prices."""
     cors_origins: str = r"https?://(localhost|127\.0\.0\.1)(:\d+)?"
@@ -60,6 +65,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long images/generate waits for its images before it answers 202, in seconds."""
     rate_limit: bool = True
     """Whether sign-in, registration, codes, recharge and generation are limited; off only for load tests."""
+    adjustment_limit: int = ADJUSTMENT_LIMIT
+    """The most credits that one person of finance may add or remove alone."""
+    hold_s: int = 86_400
+    """How long credits are held for a task that does not end, in seconds."""
     trusted_proxies: str = ""
     """Addresses and networks, separated by commas, whose ``X-Forwarded-For`` is believed."""
     redis_url: str = ""
@@ -86,6 +95,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 PREFIX: Final = "MINTAGE_"
 IN_FILE: Final = "_file"
 SECRET_BYTES: Final = 32
+NOT_EMPTY: Final = ("MINTAGE_HOST", "MINTAGE_DATA_DIR", "MINTAGE_CHECKPOINT_DIR")
+HOLD_S_MAX: Final = 31_536_000
+"""A year."""
 
 
 def read_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
@@ -119,6 +131,7 @@ def read_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
 class Secrets(msgspec.Struct, frozen=True):
     signing: bytes
     master: bytes
+    seal: bytes
 
 
 def secrets_of(settings: Settings) -> Secrets:
@@ -126,6 +139,7 @@ def secrets_of(settings: Settings) -> Secrets:
     return Secrets(
         b64decode(settings.secret_key) if settings.secret_key else _kept(settings.data_dir, "secret.key"),
         b64decode(settings.master_key) if settings.master_key else _kept(settings.data_dir, "master.key"),
+        b64decode(settings.seal_key) if settings.seal_key else _kept(settings.data_dir, "seal.key"),
     )
 
 
@@ -170,12 +184,12 @@ def _refusals(settings: Settings, environ: Mapping[str, str]) -> list[str]:
         wrong.append("POSTGRES_ENABLE_DB_FUNCTIONS: loses events for readers of the log; unset it")
     if settings.env not in {"development", "production"}:
         wrong.append(f"MINTAGE_ENV: {settings.env!r} is neither development nor production")
-    for name, exact in (("secret_key", False), ("master_key", True)):
+    for name, exact in (("secret_key", False), ("master_key", True), ("seal_key", True)):
         text = getattr(settings, name)
         if text and not _is_key(text, exact=exact):
             wrong.append(f"MINTAGE_{name.upper()}: not {'' if exact else 'at least '}{SECRET_BYTES} bytes in base64")
     wrong += _out_of_range(settings)
-    wrong += [f"{key}: is empty" for key in ("MINTAGE_HOST", "MINTAGE_DATA_DIR") if environ.get(key) == ""]
+    wrong += [f"{key}: is empty" for key in NOT_EMPTY if environ.get(key) == ""]
     if settings.log_level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         wrong.append(f"MINTAGE_LOG_LEVEL: {settings.log_level!r} is none of DEBUG, INFO, WARNING, ERROR")
     try:
@@ -191,11 +205,15 @@ def _refusals(settings: Settings, environ: Mapping[str, str]) -> list[str]:
 def _out_of_range(settings: Settings) -> list[str]:
     wrong = [
         f"MINTAGE_{name.upper()}: has to be above zero"
-        for name in ("queue_max", "deadline_s", "cached_streams", "generation_wait_s", "password_min")
+        for name in ("queue_max", "deadline_s", "cached_streams", "generation_wait_s", "password_min", "hold_s")
         if not getattr(settings, name) > 0
     ]
     if settings.password_min > PASSWORD_MAX:
         wrong.append(f"MINTAGE_PASSWORD_MIN: has to be at most {PASSWORD_MAX}")
+    if settings.hold_s > HOLD_S_MAX:
+        wrong.append(f"MINTAGE_HOLD_S: has to be at most {HOLD_S_MAX}")
+    if settings.adjustment_limit < 0:
+        wrong.append("MINTAGE_ADJUSTMENT_LIMIT: must not be below zero")
     if not 0 <= settings.port <= 65_535:
         wrong.append(f"MINTAGE_PORT: {settings.port} is no port")
     if settings.public_url and not settings.public_url.startswith(("http://", "https://")):
@@ -237,7 +255,7 @@ def _bad_addresses(settings: Settings) -> list[str]:
 def _production_refusals(settings: Settings) -> list[str]:
     wrong = [
         f"MINTAGE_{name.upper()}: has to be set in production"
-        for name in ("secret_key", "master_key", "public_url", "smtp_url")
+        for name in ("secret_key", "master_key", "seal_key", "public_url", "smtp_url")
         if not getattr(settings, name)
     ]
     if settings.sandbox_gateway:

@@ -6,10 +6,12 @@ Followed ones trail the log, each with a checkpoint in the same transaction as i
 
 from typing import Final
 
+from mintage.projections.adjustments import ADJUSTMENTS
 from mintage.projections.characters import CHARACTERS
 from mintage.projections.ledger import LEDGER
 from mintage.projections.numbers import NUMBERS
 from mintage.projections.people import PEOPLE
+from mintage.projections.postings import LEDGER_ENTRIES, POSTINGS
 from mintage.projections.queue import QUEUE
 from mintage.projections.recharges import RECHARGES
 from mintage.projections.sql import ReadModel
@@ -17,11 +19,22 @@ from mintage.projections.statistics import STATISTICS
 from mintage.projections.tasks import TASKS
 from mintage.projections.works import WORKS
 
-INLINE: Final[tuple[ReadModel, ...]] = (LEDGER, PEOPLE, TASKS, QUEUE, WORKS, RECHARGES, CHARACTERS, NUMBERS)
-FOLLOWED: Final[tuple[ReadModel, ...]] = (STATISTICS,)
+INLINE: Final[tuple[ReadModel, ...]] = (
+    LEDGER,
+    PEOPLE,
+    TASKS,
+    QUEUE,
+    WORKS,
+    RECHARGES,
+    ADJUSTMENTS,
+    CHARACTERS,
+    NUMBERS,
+)
+FOLLOWED: Final[tuple[ReadModel, ...]] = (STATISTICS, POSTINGS)
 READ_MODELS: Final = {model.name: model for model in (*INLINE, *FOLLOWED)}
 
-DOCUMENT_VIEWS: Final = """
+VIEWS: Final = f"""
+{LEDGER_ENTRIES}
 create view users as
     select user_id as id, email, coalesce(name, username) as name, avatar, google_id,
         (select password_hash from credentials c where c.user_id = p.user_id) as password_hash,
@@ -35,6 +48,6 @@ create view images as
     from works w join tasks t on t.task_id = w.task_id
     where t.document = 'server' and w.status = 'completed' and w.deleted_at is null;
 """
-"""The server document's tables under its names; ``verification_codes`` and ``transactions`` are tables already."""
+"""The ledger by its accounts, and the server document's tables under its names, of which two are tables already."""
 
-DROP_DOCUMENT_VIEWS: Final = "drop view if exists users, credits, images"
+DROP_VIEWS: Final = "drop view if exists ledger_entries, users, credits, images"

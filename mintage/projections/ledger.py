@@ -1,32 +1,40 @@
-"""What every person has and how it came: balances, and the transactions that made them."""
+"""What every person has and how it came: balances, transactions, lots and holds."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, get_args
+from typing import Final, TypeAlias, get_args
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 from msgspec.structs import astuple
 
+from mintage.domain.credits.decider import AlreadyReversed, HoldExists
 from mintage.domain.credits.events import (
     CreditEvent,
+    CreditsClawedBack,
     CreditsConsumed,
     CreditsExpired,
     CreditsGranted,
+    CreditsHeld,
+    CreditsRemoved,
     HoldCaptured,
+    HoldReleased,
+    SpendingReversed,
 )
 from mintage.domain.credits.postings import posting_of
 from mintage.domain.recorded import Recorded
-from mintage.projections.sql import Database, ReadModel, Statement, Value, array, exactly
+from mintage.projections.sql import Database, ReadModel, Statement, Value, array, exactly, insert, update
 
 SCHEMA: Final = """
 create table credit_accounts (
     user_id uuid primary key,
     available bigint not null constraint credit_accounts_available check (available >= 0),
     held bigint not null constraint credit_accounts_held check (held >= 0),
+    owed bigint not null constraint credit_accounts_owed check (owed >= 0),
     version bigint not null,
     created_at timestamptz not null,
-    updated_at timestamptz not null
+    updated_at timestamptz not null,
+    constraint credit_accounts_debts_first check (owed = 0 or available = 0)
 ) with (fillfactor = 50);
 create table transactions (
     id uuid primary key,
@@ -37,35 +45,67 @@ create table transactions (
     description text not null,
     payment_method text,
     balance_after bigint not null,
+    reverses uuid constraint transactions_reverses unique,
     position bigint not null,
     created_at timestamptz not null
 );
 create index transactions_newest on transactions (user_id, position desc);
+create table lots (
+    user_id uuid not null,
+    lot integer not null,
+    amount bigint not null constraint lots_amount check (amount > 0),
+    source text not null,
+    paid_fen bigint not null,
+    expires_at timestamptz,
+    priority integer not null,
+    reference uuid,
+    settled boolean not null default false,
+    position bigint not null,
+    created_at timestamptz not null,
+    primary key (user_id, lot)
+);
+create index lots_due on lots (expires_at) where not settled;
+create table holds (
+    hold_id uuid constraint holds_pkey primary key,
+    user_id uuid not null,
+    amount bigint not null constraint holds_amount check (amount > 0),
+    product text not null,
+    description text not null,
+    state text not null default 'open',
+    captured bigint not null default 0,
+    created_at timestamptz not null,
+    expires_at timestamptz,
+    ended_at timestamptz,
+    constraint holds_captured check (captured between 0 and amount)
+);
+create index holds_open on holds (user_id, created_at desc) where ended_at is null;
+create index holds_due on holds (expires_at) where ended_at is null;
 """
 
 _OPEN: Final = """
-insert into credit_accounts (user_id, available, held, version, created_at, updated_at)
-select user_id, 0, 0, 0, at, at from unnest(%s::uuid[], %s::timestamptz[]) as opened (user_id, at)"""
+insert into credit_accounts (user_id, available, held, owed, version, created_at, updated_at)
+select user_id, 0, 0, 0, 0, at, at from unnest(%s::uuid[], %s::timestamptz[]) as opened (user_id, at)"""
 
 # The balance after each line is what the account had before the batch plus what the batch did up to the line. What is
-# held is in it, as nothing was spent of it yet: so each line differs from the one before by its own amount.
+# held is in it, as nothing was spent of it yet, and what is owed is taken off: so each line differs from the one before
+# by its own amount.
 _ENTER: Final = """
 insert into transactions
-    (id, user_id, type, kind, amount, description, payment_method, balance_after, position, created_at)
-select line.id, line.user_id, line.type, line.kind, line.amount, line.description, line.payment_method,
-    a.available + a.held + line.change, line.position, line.at
-from unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::bigint[],
-    %s::bigint[], %s::timestamptz[])
-    as line (id, user_id, type, kind, amount, description, payment_method, change, position, at)
+    (id, user_id, type, kind, amount, description, payment_method, reverses, balance_after, position, created_at)
+select line.id, line.user_id, line.type, line.kind, line.amount, line.description, line.payment_method, line.reverses,
+    a.available + a.held - a.owed + line.change, line.position, line.at
+from unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::uuid[], %s::uuid[],
+    %s::bigint[], %s::bigint[], %s::timestamptz[])
+    as line (id, type, kind, amount, description, payment_method, reverses, user_id, change, position, at)
 join credit_accounts a on a.user_id = line.user_id"""
 
 # An account that is not exactly where the events left off would become null, which the table refuses.
 _POST: Final = """
 update credit_accounts a set
     available = case a.version when new.before then a.available + new.available end,
-    held = a.held + new.held, version = new.version, updated_at = new.at
-from unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[])
-    as new (user_id, before, available, held, version, at)
+    held = a.held + new.held, owed = a.owed + new.owed, version = new.version, updated_at = new.at
+from unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[])
+    as new (user_id, before, available, held, owed, version, at)
 where a.user_id = new.user_id"""
 
 
@@ -77,7 +117,8 @@ class Balance(msgspec.Struct, frozen=True):
 class TransactionLine(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a statement: ``amount`` is positive, ``type`` gives the direction, ``kind`` the exact cause.
 
-    ``balance_after`` is what was not spent then, held or not.
+    ``balance_after`` is what was not spent then, held or not, less what was owed. ``reverses`` is the transaction that
+    this one gave back.
     """
 
     id: str
@@ -88,28 +129,33 @@ class TransactionLine(msgspec.Struct, frozen=True, kw_only=True):
     payment_method: str | None
     balance_after: int
     created_at: datetime
+    reverses: str | None = None
 
 
-def line_of(entry: Recorded) -> tuple[str, str, str, int, str, str | None] | None:
-    """Id, type, kind, amount, description and payment method of the line an event makes, if it makes one."""
+_Line: TypeAlias = tuple[str, str, str, int, str, str | None, str | None]
+
+
+def line_of(entry: Recorded) -> _Line | None:
+    """Id, type, kind, amount, description, payment method and what is reversed: the line an event makes, if any."""
     event = entry.event
     match event:
         case CreditsConsumed():
-            return event.transaction_id, "consume", "consume", event.amount, event.description, None
+            return event.transaction_id, "consume", "consume", event.amount, event.description, None, None
         case HoldCaptured():
-            return event.transaction_id, "consume", "generation", event.amount, event.description, None
+            return event.transaction_id, "consume", "generation", event.amount, event.description, None, None
         case CreditsGranted(source=source):
-            return (
-                event.transaction_id,
-                "recharge",
-                source,
-                event.amount,
-                event.description,
-                event.payment_method,
-            )
+            method = event.payment_method
+            return event.transaction_id, "recharge", source, event.amount, event.description, method, None
         case CreditsExpired(amount=amount):
             derived = str(uuid5(NAMESPACE_URL, f"{entry.stream}/{entry.version}"))
-            return derived, "consume", "expiry", amount, f"{amount}积分已过期", None
+            return derived, "consume", "expiry", amount, f"{amount}积分已过期", None, None
+        case SpendingReversed():
+            return event.transaction_id, "recharge", "reversal", event.amount, event.description, None, event.reverses
+        case CreditsRemoved():
+            return event.transaction_id, "consume", "adjustment", event.amount, event.description, None, None
+        case CreditsClawedBack(amount=amount) if amount:
+            method = event.payment_method
+            return event.transaction_id, "consume", "clawback", amount, event.description, method, None
     return None
 
 
@@ -120,6 +166,7 @@ class _Change(msgspec.Struct, gc=False):
     before: int
     available: int
     held: int
+    owed: int
     version: int
     at: datetime
 
@@ -128,6 +175,7 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
     opened: list[tuple[Value, ...]] = []
     lines: list[tuple[Value, ...]] = []
     accounts: dict[str, _Change] = {}
+    rare: list[Recorded] = []
     for entry in entries:
         event = entry.event
         if not isinstance(event, CREDIT_EVENTS):
@@ -136,17 +184,19 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
         posting = posting_of(event)
         account = accounts.get(user_id)
         if account is None:
-            accounts[user_id] = account = _Change(user_id, version - 1, 0, 0, version, at)
+            accounts[user_id] = account = _Change(user_id, version - 1, 0, 0, 0, version, at)
             if version == 1:
                 opened.append((user_id, at))
         account.available += posting.available
         account.held += posting.held
+        account.owed -= posting.owed
         account.version = version
         account.at = at
         if (line := line_of(entry)) is not None:
-            transaction_id, direction, kind, amount, description, method = line
-            change, position = account.available + account.held, entry.position
-            lines.append((transaction_id, user_id, direction, kind, amount, description, method, change, position, at))
+            change = account.available + account.held - account.owed
+            lines.append((*line, user_id, change, entry.position, at))
+        if not isinstance(event, CreditsConsumed):
+            rare.append(entry)
     writes = []
     if opened:
         writes.append(Statement(_OPEN, tuple(map(array, zip(*opened, strict=True)))))
@@ -155,6 +205,66 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
     if accounts:
         columns = tuple(map(array, zip(*map(astuple, accounts.values()), strict=True)))
         writes.append(exactly(len(accounts), _POST, columns))
+    return writes + _lots_and_holds(rare) if rare else writes
+
+
+_LOTS: Final = {
+    "user_id": "uuid",
+    "lot": "integer",
+    "amount": "bigint",
+    "source": "text",
+    "paid_fen": "bigint",
+    "expires_at": "timestamptz",
+    "priority": "integer",
+    "reference": "uuid",
+    "position": "bigint",
+    "created_at": "timestamptz",
+}
+_HOLDS: Final = {
+    "hold_id": "uuid",
+    "user_id": "uuid",
+    "amount": "bigint",
+    "product": "text",
+    "description": "text",
+    "created_at": "timestamptz",
+    "expires_at": "timestamptz",
+}
+_ENDED: Final = {"hold_id": "uuid", "state": "text", "captured": "bigint", "ended_at": "timestamptz"}
+
+
+def _lots_and_holds(entries: Sequence[Recorded]) -> list[Statement]:
+    lots: list[tuple[Value, ...]] = []
+    held: list[tuple[Value, ...]] = []
+    ended: list[tuple[Value, ...]] = []
+    for entry in entries:
+        match entry.event:
+            case CreditsGranted() as event:
+                lots.append(
+                    (
+                        entry.key,
+                        event.lot,
+                        event.amount,
+                        event.source,
+                        event.paid_fen,
+                        event.expires_at,
+                        event.priority,
+                        event.reference,
+                        entry.position,
+                        entry.at,
+                    )
+                )
+            case CreditsHeld() as event:
+                row = (event.hold_id, entry.key, event.amount, event.product, event.description)
+                held.append((*row, entry.at, event.expires_at))
+            case HoldCaptured(hold_id=hold_id, amount=amount):
+                ended.append((hold_id, "captured", amount, entry.at))
+            case HoldReleased(hold_id=hold_id, reason=reason):
+                ended.append((hold_id, "expired" if reason == "expired" else "released", 0, entry.at))
+    writes = [insert("lots", _LOTS, lots)] if lots else []
+    if held:
+        writes.append(insert("holds", _HOLDS, held))
+    if ended:
+        writes.append(update("holds", "hold_id", _ENDED, ended))
     return writes
 
 
@@ -162,11 +272,13 @@ CREDIT_EVENTS: Final = get_args(CreditEvent)
 
 LEDGER: Final = ReadModel(
     name="ledger",
-    tables=("credit_accounts", "transactions"),
+    tables=("credit_accounts", "transactions", "lots", "holds"),
     schema=SCHEMA,
     events=frozenset(CREDIT_EVENTS),
     statements=statements,
-    revision=2,
+    revision=3,
+    volatile=frozenset({"settled"}),
+    refusals={"transactions_reverses": AlreadyReversed, "holds_pkey": HoldExists},
 )
 
 
@@ -180,7 +292,8 @@ async def transactions_of(db: Database, user_id: str, *, limit: int, offset: int
     """A page of a person's transactions, newest first, and how many there are in all."""
     lines = await db.fetch(
         TransactionLine,
-        """select id::text, type, kind, amount, description, payment_method, balance_after, created_at
+        """select id::text, type, kind, amount, description, payment_method, balance_after, created_at,
+            reverses::text
         from transactions where user_id = %s order by position desc limit %s offset %s""",
         (user_id, limit, offset),
     )

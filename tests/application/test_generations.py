@@ -10,10 +10,19 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mintage.application.catalogue import Bounds, Catalogue, Model, Money, UnknownModel
-from mintage.application.generations import CANCELLED_MESSAGE, Accepted, Ask, Generations, Output, split
+from mintage.application.generations import (
+    CANCELLED_MESSAGE,
+    HOLD_FOR,
+    Accepted,
+    Ask,
+    Generations,
+    Output,
+    split,
+)
 from mintage.application.once import KeyReused, Repeatable
 from mintage.application.transaction import Transaction
-from mintage.domain.credits.decider import CreditAccount, InsufficientCredits
+from mintage.domain.credits.account import CreditAccount
+from mintage.domain.credits.decider import InsufficientCredits
 from mintage.domain.credits.events import CreditsHeld, HoldCaptured, HoldReleased, Slice
 from mintage.domain.fields import InvalidFields
 from mintage.domain.generation.decider import LeaseLost, TaskOver, TaskUnknown
@@ -124,7 +133,14 @@ class TestRequesting:
         new = world.entries[before:]
         assert len({entry.command_id for entry in new}) == 1
         held, requested, first, second = (entry.event for entry in new)
-        assert held == CreditsHeld(hold_id=task_id, amount=PRICE, description="生成AI图片 x2", taken=(Slice(1, PRICE),))
+        assert held == CreditsHeld(
+            hold_id=task_id,
+            amount=PRICE,
+            description="生成AI图片 x2",
+            taken=(Slice(1, PRICE),),
+            product="stability/xl",
+            expires_at=new[0].at + HOLD_FOR,
+        )
         assert isinstance(requested, GenerationRequested)
         assert (requested.user_id, requested.number, requested.prompt) == ("ann", 1, "a cat")
         assert (requested.model_provider, requested.model_name, requested.renderer) == ("stability", "xl", "builtin")

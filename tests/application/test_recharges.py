@@ -84,9 +84,9 @@ async def test_a_payment_that_settles_at_once_brings_the_credits_at_once(world: 
             amount=120,
             source="recharge",
             description="充值120积分",
-            paid=True,
             paid_fen=1_200,
             payment_method="alipay",
+            reference=recharge_id,
         )
     ]
     assert len({entry.command_id for entry in world.entries[-3:]}) == 1
@@ -124,7 +124,7 @@ class TestReferral:
         assert rewarded == ReferralRewarded(user_id="ann", recharge_id=till.gateway.asked[0][0])
         grants = [event for event in world.all_of(CreditsGranted) if event.source == "referral_bonus"]
         assert [event.description for event in grants] == ["使用推荐码注册奖励20积分", "推荐好友奖励50积分"]
-        assert not any(event.paid for event in grants)
+        assert not any(event.paid_fen for event in grants)
         assert len({event.transaction_id for event in world.all_of(CreditsGranted)}) == 3
 
     async def test_the_reply_counts_the_bonus_in_the_balance_but_not_in_what_was_bought(

@@ -12,7 +12,8 @@ from mintage.application.once import Repeatable
 from mintage.application.records import Receipt
 from mintage.application.transaction import Transaction
 from mintage.domain.catalogue import AnyEvent, decider_of
-from mintage.domain.credits.decider import CREDITS, CreditAccount, GrantCredits
+from mintage.domain.credits.account import CreditAccount
+from mintage.domain.credits.decider import CREDITS, GrantCredits
 from mintage.domain.decider import Event
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.decider import REGISTRATION, Register
@@ -84,14 +85,20 @@ class World:
             await self.grant(user_id, having)
 
     async def grant(self, user_id: str, amount: int, expires_at: datetime | None = None) -> None:
-        command = GrantCredits(
-            transaction_id=self.new_id(),
-            amount=amount,
-            source="adjustment",
-            description="test",
-            expires_at=expires_at,
-        )
-        await self.journal.transact(lambda transaction: transaction.execute(CREDITS, user_id, command), actor="system")
+        transaction_id = self.new_id()
+
+        def work(transaction: Transaction) -> None:
+            command = GrantCredits(
+                transaction_id=transaction_id,
+                amount=amount,
+                source="adjustment",
+                description="test",
+                now=transaction.now,
+                expires_at=expires_at,
+            )
+            transaction.execute(CREDITS, user_id, command)
+
+        await self.journal.transact(work, actor="system")
 
     @property
     def entries(self) -> list[Recorded]:

@@ -22,6 +22,7 @@ from tests.deploy.compose import (
 )
 
 KNOWN = {f"{PREFIX}{field.name.upper()}" for field in msgspec.structs.fields(Settings)}
+KEYS = ("SECRET_KEY", "MASTER_KEY", "SEAL_KEY")
 EVERY = pytest.mark.parametrize("name", SERVICES)
 
 
@@ -162,9 +163,9 @@ def test_the_secrets_are_made_once_for_their_owner_only(tmp_path: Path) -> None:
     made = {path.name: path.read_text(encoding="ascii") for path in folder.iterdir()}
     assert made.keys() == {Path(said["file"]).name for said in COMPOSE["secrets"].values()}
     assert made["database_url"] == f"postgresql://mintage:{made['database_password'].strip()}@postgres:5432/mintage\n"
-    environ = {f"{PREFIX}{name}_FILE": str(folder / name.lower()) for name in ("SECRET_KEY", "MASTER_KEY", "SMTP_URL")}
+    environ = {f"{PREFIX}{name}_FILE": str(folder / name.lower()) for name in (*KEYS, "SMTP_URL")}
     found = read_settings(environ)
-    assert found.secret_key != found.master_key
+    assert len({found.secret_key, found.master_key, found.seal_key}) == 3
     assert found.smtp_url == ""
     assert make_secrets(tmp_path) == folder
     assert {path.name: path.read_text(encoding="ascii") for path in folder.iterdir()} == made

@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mintage.domain.credits.account import CreditAccount, Hold
 from mintage.domain.credits.decider import (
     CREDITS,
+    AlreadyReversed,
     CaptureExceedsHold,
     CaptureHold,
+    ClawBack,
     ConsumeCredits,
-    CreditAccount,
     CreditCommand,
     ExpireCredits,
     GrantCredits,
@@ -17,19 +19,27 @@ from mintage.domain.credits.decider import (
     HoldExists,
     HoldNotOpen,
     InsufficientCredits,
-    Lot,
     ReleaseHold,
+    RemoveCredits,
+    ReverseSpending,
 )
 from mintage.domain.credits.events import (
+    PRIORITY,
     CreditEvent,
+    CreditsClawedBack,
     CreditsConsumed,
     CreditsExpired,
     CreditsGranted,
     CreditsHeld,
+    CreditsRemoved,
+    DebtPaid,
     HoldCaptured,
     HoldReleased,
+    Lot,
     Release,
     Slice,
+    SpendingReversed,
+    Terms,
 )
 from tests.scenario import Given
 
@@ -38,8 +48,12 @@ MOMENT = timedelta(microseconds=1)
 DAY = timedelta(days=1)
 SOON, LATER = NOW + 10 * DAY, NOW + 20 * DAY
 
-Part = tuple[int, int]
-"""A lot's number and how many credits of it."""
+FEN = 10
+"""What a paid credit costs here."""
+MODEL = "stability/stable-diffusion-xl"
+
+Part = tuple[int, int] | tuple[int, int, int]
+"""A lot's number, how many credits of it, and the fen in them."""
 
 
 def given(*history: CreditEvent) -> Given[CreditAccount, CreditCommand, CreditEvent]:
@@ -47,36 +61,58 @@ def given(*history: CreditEvent) -> Given[CreditAccount, CreditCommand, CreditEv
 
 
 def slices(parts: tuple[Part, ...]) -> tuple[Slice, ...]:
-    return tuple(Slice(lot, amount) for lot, amount in parts)
+    return tuple(Slice(*part) for part in parts)
 
 
 def total(parts: tuple[Part, ...]) -> int:
-    return sum(amount for _, amount in parts)
+    return sum(part[1] for part in parts)
+
+
+def lot(
+    number: int, amount: int, of: int | None = None, *, paid: bool = False, expires_at: datetime | None = None
+) -> Lot:
+    """So many credits of a lot that came with ``of``."""
+    whole = amount if of is None else of
+    fen = FEN if paid else 0
+    terms = Terms(whole, whole * fen, expires_at, PRIORITY, f"order-{number}" if paid else None)
+    return Lot(number, amount, amount * fen, terms)
+
+
+def aside(*lots: Lot) -> Hold:
+    return Hold(lots, MODEL)
 
 
 # -- what happened
 
 
-def granted(lot: int, amount: int, *, paid: bool = False, expires_at: datetime | None = None) -> CreditsGranted:
+def granted(
+    number: int,
+    amount: int,
+    *,
+    paid: bool = False,
+    expires_at: datetime | None = None,
+    priority: int = PRIORITY,
+) -> CreditsGranted:
     return CreditsGranted(
-        transaction_id=f"grant-{lot}",
-        lot=lot,
+        transaction_id=f"grant-{number}",
+        lot=number,
         amount=amount,
         source="recharge" if paid else "signup_bonus",
         description="in",
-        paid=paid,
-        paid_fen=amount * 10 if paid else 0,
+        paid_fen=amount * FEN if paid else 0,
         payment_method="alipay" if paid else None,
         expires_at=expires_at,
+        priority=priority,
+        reference=f"order-{number}" if paid else None,
     )
 
 
-def consumed(*taken: Part) -> CreditsConsumed:
-    return CreditsConsumed(transaction_id="spend", amount=total(taken), description="out", taken=slices(taken))
+def consumed(*taken: Part, transaction_id: str = "spend") -> CreditsConsumed:
+    return CreditsConsumed(transaction_id=transaction_id, amount=total(taken), description="out", taken=slices(taken))
 
 
 def held(hold_id: str, *taken: Part) -> CreditsHeld:
-    return CreditsHeld(hold_id=hold_id, amount=total(taken), description="aside", taken=slices(taken))
+    return CreditsHeld(hold_id=hold_id, amount=total(taken), description="aside", taken=slices(taken), product=MODEL)
 
 
 def captured(hold_id: str, *taken: Part, returned: tuple[Part, ...] = ()) -> HoldCaptured:
@@ -86,6 +122,7 @@ def captured(hold_id: str, *taken: Part, returned: tuple[Part, ...] = ()) -> Hol
         amount=total(taken),
         taken=slices(taken),
         description="made",
+        product=MODEL,
         returned=slices(returned),
     )
 
@@ -94,23 +131,60 @@ def released(hold_id: str, *returned: Part, reason: Release = "failed") -> HoldR
     return HoldReleased(hold_id=hold_id, amount=total(returned), returned=slices(returned), reason=reason)
 
 
-def expired(lot: int, amount: int) -> CreditsExpired:
-    return CreditsExpired(lot=lot, amount=amount)
+def expired(number: int, amount: int, fen: int = 0) -> CreditsExpired:
+    return CreditsExpired(lot=number, amount=amount, fen=fen)
+
+
+def removed(*taken: Part) -> CreditsRemoved:
+    return CreditsRemoved(
+        transaction_id="remove", amount=total(taken), description="wrong", taken=slices(taken), reference="adjustment"
+    )
+
+
+def clawed_back(number: int, *taken: Part, owed: int = 0, fen: int | None = None) -> CreditsClawedBack:
+    amount = total(taken) + owed
+    return CreditsClawedBack(
+        transaction_id="claw",
+        recharge_id=f"order-{number}",
+        reference="refund",
+        reason="chargeback",
+        amount=amount,
+        refunded_fen=amount * FEN if fen is None else fen,
+        payment_method="alipay",
+        description="back",
+        taken=slices(taken),
+        owed=owed,
+    )
+
+
+def debt_paid(*taken: Part) -> DebtPaid:
+    return DebtPaid(amount=total(taken), taken=slices(taken))
 
 
 # -- what is asked for
 
 
-def grant(lot: int, amount: int, *, paid: bool = False, expires_at: datetime | None = None) -> GrantCredits:
+def grant(
+    number: int,
+    amount: int,
+    *,
+    paid: bool = False,
+    expires_at: datetime | None = None,
+    priority: int = PRIORITY,
+    now: datetime = NOW,
+) -> GrantCredits:
     """The command that must lead to ``granted`` with the same arguments."""
     return GrantCredits(
-        transaction_id=f"grant-{lot}",
+        transaction_id=f"grant-{number}",
         amount=amount,
         source="recharge" if paid else "signup_bonus",
         description="in",
-        paid_fen=amount * 10 if paid else 0,
+        now=now,
+        paid_fen=amount * FEN if paid else 0,
         payment_method="alipay" if paid else None,
         expires_at=expires_at,
+        priority=priority,
+        reference=f"order-{number}" if paid else None,
     )
 
 
@@ -119,21 +193,45 @@ def consume(amount: int, now: datetime = NOW) -> ConsumeCredits:
 
 
 def hold(hold_id: str, amount: int, now: datetime = NOW) -> HoldCredits:
-    return HoldCredits(hold_id=hold_id, amount=amount, description="aside", now=now)
+    return HoldCredits(hold_id=hold_id, amount=amount, description="aside", product=MODEL, now=now)
 
 
-def capture(hold_id: str, amount: int) -> CaptureHold:
-    return CaptureHold(hold_id=hold_id, transaction_id="capture", amount=amount, description="made")
+def capture(hold_id: str, amount: int, now: datetime = NOW) -> CaptureHold:
+    return CaptureHold(hold_id=hold_id, transaction_id="capture", amount=amount, description="made", now=now)
 
 
-def release(hold_id: str, reason: Release = "failed") -> ReleaseHold:
-    return ReleaseHold(hold_id=hold_id, reason=reason)
+def release(hold_id: str, reason: Release = "failed", now: datetime = NOW) -> ReleaseHold:
+    return ReleaseHold(hold_id=hold_id, reason=reason, now=now)
+
+
+def reverse(spent: CreditsConsumed | HoldCaptured, *lots: Lot, now: datetime = NOW) -> ReverseSpending:
+    """``lots`` are those it took from."""
+    terms = {part.number: part.terms for part in lots}
+    return ReverseSpending(transaction_id="reverse", spent=spent, terms=terms, description="sorry", now=now)
+
+
+def remove(amount: int, now: datetime = NOW) -> RemoveCredits:
+    return RemoveCredits(transaction_id="remove", amount=amount, description="wrong", reference="adjustment", now=now)
+
+
+def claw_back(number: int, amount: int, *, fen: int | None = None, now: datetime = NOW) -> ClawBack:
+    return ClawBack(
+        transaction_id="claw",
+        recharge_id=f"order-{number}",
+        reference="refund",
+        reason="chargeback",
+        amount=amount,
+        refunded_fen=amount * FEN if fen is None else fen,
+        payment_method="alipay",
+        description="back",
+        now=now,
+    )
 
 
 class TestGranting:
     def test_the_first_grant_opens_the_account_with_lot_one(self) -> None:
         after = given().when(grant(1, 100)).then(granted(1, 100)).state()
-        assert after == CreditAccount(available=100, lots=(Lot(1, 100, False),), lots_granted=1)
+        assert after == CreditAccount(available=100, lots=(lot(1, 100),), lots_granted=1)
 
     def test_every_grant_is_a_lot_of_its_own(self) -> None:
         given(granted(1, 100), granted(2, 50)).when(grant(3, 100)).then(granted(3, 100))
@@ -143,18 +241,17 @@ class TestGranting:
 
     def test_what_money_bought_is_paid_for(self) -> None:
         after = given().when(grant(1, 80, paid=True)).then(granted(1, 80, paid=True)).state()
-        assert after.lots == (Lot(1, 80, True),)
+        assert after.lots == (lot(1, 80, paid=True),)
 
     def test_one_fen_is_enough_to_be_paid_for(self) -> None:
-        command = GrantCredits(transaction_id="grant-1", amount=9, source="recharge", description="in", paid_fen=1)
-        event = CreditsGranted(
-            transaction_id="grant-1", lot=1, amount=9, source="recharge", description="in", paid=True, paid_fen=1
+        history = granted(1, 9).__class__(
+            transaction_id="g", lot=1, amount=9, source="recharge", description="in", paid_fen=1
         )
-        given().when(command).then(event)
+        given(history, granted(2, 1)).when(consume(2)).then(consumed((2, 1), (1, 1, 1)))
 
     def test_a_lot_keeps_its_date(self) -> None:
         after = given().when(grant(1, 5, expires_at=SOON)).then(granted(1, 5, expires_at=SOON)).state()
-        assert after.lots == (Lot(1, 5, False, SOON),)
+        assert after.lots == (lot(1, 5, expires_at=SOON),)
 
     @pytest.mark.parametrize("amount", [0, -1])
     def test_granting_nothing_is_a_mistake_of_the_caller(self, amount: int) -> None:
@@ -164,7 +261,7 @@ class TestGranting:
 class TestConsuming:
     def test_consumed_credits_are_gone(self) -> None:
         after = given(granted(1, 10)).when(consume(4)).then(consumed((1, 4))).state()
-        assert after == CreditAccount(available=6, lots=(Lot(1, 6, False),), lots_granted=1)
+        assert after == CreditAccount(available=6, lots=(lot(1, 6, of=10),), lots_granted=1)
 
     def test_the_very_last_credit_can_be_spent(self) -> None:
         after = given(granted(1, 10)).when(consume(10)).then(consumed((1, 10))).state()
@@ -189,7 +286,7 @@ class TestConsuming:
         after = (
             given(granted(1, 3), granted(2, 4), granted(3, 5)).when(consume(8)).then(consumed((1, 3), (2, 4), (3, 1)))
         )
-        assert after.state() == CreditAccount(available=4, lots=(Lot(3, 4, False),), lots_granted=3)
+        assert after.state() == CreditAccount(available=4, lots=(lot(3, 4, of=5),), lots_granted=3)
 
     def test_a_lot_is_used_up_before_the_next_is_touched(self) -> None:
         given(granted(1, 3), granted(2, 4)).when(consume(3)).then(consumed((1, 3))).when(consume(1)).then(
@@ -202,7 +299,7 @@ class TestTheOrderOfLots:
         given(granted(1, 5), granted(2, 5)).when(consume(6)).then(consumed((1, 5), (2, 1)))
 
     def test_promotional_credits_are_spent_before_paid_ones(self) -> None:
-        given(granted(1, 5, paid=True), granted(2, 5)).when(consume(6)).then(consumed((2, 5), (1, 1)))
+        given(granted(1, 5, paid=True), granted(2, 5)).when(consume(6)).then(consumed((2, 5), (1, 1, 10)))
 
     def test_what_expires_is_spent_before_what_never_does(self) -> None:
         history = granted(1, 5), granted(2, 5, expires_at=LATER)
@@ -214,11 +311,11 @@ class TestTheOrderOfLots:
 
     def test_the_date_counts_before_who_paid(self) -> None:
         history = granted(1, 5), granted(2, 5, paid=True, expires_at=SOON)
-        given(*history).when(consume(6)).then(consumed((2, 5), (1, 1)))
+        given(*history).when(consume(6)).then(consumed((2, 5, 50), (1, 1)))
 
     def test_of_one_date_the_promotional_goes_first(self) -> None:
         history = granted(1, 5, paid=True, expires_at=SOON), granted(2, 5, expires_at=SOON)
-        given(*history).when(consume(6)).then(consumed((2, 5), (1, 1)))
+        given(*history).when(consume(6)).then(consumed((2, 5), (1, 1, 10)))
 
     def test_all_rules_together(self) -> None:
         history = (
@@ -230,19 +327,19 @@ class TestTheOrderOfLots:
             granted(6, 1, paid=True, expires_at=SOON),
             granted(7, 1),
         )
-        expected = consumed((6, 1), (4, 1), (5, 1), (3, 1), (2, 1), (7, 1), (1, 1))
+        expected = consumed((6, 1, 10), (4, 1), (5, 1), (3, 1, 10), (2, 1), (7, 1), (1, 1, 10))
         given(*history).when(consume(7)).then(expected)
 
     def test_holds_take_lots_in_the_same_order(self) -> None:
         history = granted(1, 5, paid=True), granted(2, 5), granted(3, 5, expires_at=SOON)
-        given(*history).when(hold("a", 12)).then(held("a", (3, 5), (2, 5), (1, 2)))
+        given(*history).when(hold("a", 12)).then(held("a", (3, 5), (2, 5), (1, 2, 20)))
 
 
 class TestHolding:
     def test_held_credits_are_neither_available_nor_spent(self) -> None:
         after = given(granted(1, 10)).when(hold("a", 6)).then(held("a", (1, 6))).state()
         assert after == CreditAccount(
-            available=4, held=6, lots=(Lot(1, 4, False),), holds={"a": (Lot(1, 6, False),)}, lots_granted=1
+            available=4, held=6, lots=(lot(1, 4, of=10),), holds={"a": aside(lot(1, 6, of=10))}, lots_granted=1
         )
 
     def test_everything_can_be_held(self) -> None:
@@ -269,8 +366,8 @@ class TestHolding:
         assert after.state() == CreditAccount(
             available=2,
             held=6,
-            lots=(Lot(2, 2, False),),
-            holds={"a": (Lot(1, 3, False),), "b": (Lot(1, 1, False), Lot(2, 2, False))},
+            lots=(lot(2, 2, of=4),),
+            holds={"a": aside(lot(1, 3, of=4)), "b": aside(lot(1, 1, of=4), lot(2, 2, of=4))},
             lots_granted=2,
         )
 
@@ -282,12 +379,12 @@ class TestHolding:
 class TestCapturing:
     def test_capturing_all_spends_exactly_what_was_held(self) -> None:
         after = given(granted(1, 10), held("a", (1, 6))).when(capture("a", 6)).then(captured("a", (1, 6))).state()
-        assert after == CreditAccount(available=4, lots=(Lot(1, 4, False),), lots_granted=1)
+        assert after == CreditAccount(available=4, lots=(lot(1, 4, of=10),), lots_granted=1)
 
     def test_what_is_not_captured_goes_back_at_once(self) -> None:
         after = given(granted(1, 10), held("a", (1, 6))).when(capture("a", 4))
         assert after.then(captured("a", (1, 4), returned=((1, 2),))).state() == CreditAccount(
-            available=6, lots=(Lot(1, 6, False),), lots_granted=1
+            available=6, lots=(lot(1, 6, of=10),), lots_granted=1
         )
 
     def test_a_partial_capture_spends_in_order_and_returns_to_the_very_lots(self) -> None:
@@ -295,16 +392,16 @@ class TestCapturing:
             granted(1, 5, expires_at=SOON),
             granted(2, 5),
             granted(3, 5, paid=True),
-            held("a", (1, 5), (2, 5), (3, 2)),
+            held("a", (1, 5), (2, 5), (3, 2, 20)),
         )
-        event = captured("a", (1, 5), (2, 1), returned=((2, 4), (3, 2)))
+        event = captured("a", (1, 5), (2, 1), returned=((2, 4), (3, 2, 20)))
         after = given(*history).when(capture("a", 6)).then(event).state()
-        assert after == CreditAccount(available=9, lots=(Lot(2, 4, False), Lot(3, 5, True)), lots_granted=3)
+        assert after == CreditAccount(available=9, lots=(lot(2, 4, of=5), lot(3, 5, paid=True)), lots_granted=3)
 
     def test_the_rest_keeps_its_date_and_its_place_in_the_order(self) -> None:
         history = granted(1, 5, expires_at=SOON), granted(2, 5), held("a", (1, 5))
         after = given(*history).when(capture("a", 2)).then(captured("a", (1, 2), returned=((1, 3),)))
-        assert after.state().lots == (Lot(1, 3, False, SOON), Lot(2, 5, False))
+        assert after.state().lots == (lot(1, 3, of=5, expires_at=SOON), lot(2, 5))
 
     def test_more_than_was_held_is_refused(self) -> None:
         given(granted(1, 10), held("a", (1, 6))).when(capture("a", 7)).then_refused(
@@ -330,7 +427,7 @@ class TestCapturing:
     def test_other_holds_stay_open(self) -> None:
         history = granted(1, 10), held("a", (1, 3)), held("b", (1, 4))
         after = given(*history).when(capture("a", 3)).then(captured("a", (1, 3))).state()
-        assert (after.held, after.holds) == (4, {"b": (Lot(1, 4, False),)})
+        assert (after.held, after.holds) == (4, {"b": aside(lot(1, 4, of=10))})
 
     @pytest.mark.parametrize("amount", [0, -1])
     def test_capturing_nothing_is_a_mistake_of_the_caller(self, amount: int) -> None:
@@ -346,19 +443,19 @@ class TestReleasing:
 
     def test_all_of_it_goes_back_to_the_very_lots_it_came_from(self) -> None:
         before = granted(1, 5, expires_at=SOON), granted(2, 5), granted(3, 5, paid=True)
-        taken = (1, 5), (2, 5), (3, 2)
+        taken = (1, 5), (2, 5), (3, 2, 20)
         after = given(*before, held("a", *taken)).when(release("a")).then(released("a", *taken))
         assert after.state() == given(*before).state()
 
     def test_a_lot_that_was_used_up_comes_back_in_its_place(self) -> None:
         history = granted(1, 5, paid=True), granted(2, 5), held("a", (2, 5)), granted(3, 5)
         after = given(*history).when(release("a")).then(released("a", (2, 5))).state()
-        assert after.lots == (Lot(2, 5, False), Lot(3, 5, False), Lot(1, 5, True))
+        assert after.lots == (lot(2, 5), lot(3, 5), lot(1, 5, paid=True))
 
     def test_what_comes_back_joins_what_is_left_of_the_lot(self) -> None:
         history = granted(1, 10), held("a", (1, 6)), consumed((1, 1))
         after = given(*history).when(release("a")).then(released("a", (1, 6))).state()
-        assert after == CreditAccount(available=9, lots=(Lot(1, 9, False),), lots_granted=1)
+        assert after == CreditAccount(available=9, lots=(lot(1, 9, of=10),), lots_granted=1)
 
     def test_a_hold_that_never_was_cannot_be_released(self) -> None:
         given(granted(1, 10)).when(release("a")).then_refused(HoldNotOpen, hold_id="a")
@@ -374,7 +471,7 @@ class TestReleasing:
     def test_other_holds_stay_open(self) -> None:
         history = granted(1, 10), held("a", (1, 3)), held("b", (1, 4))
         after = given(*history).when(release("a")).then(released("a", (1, 3))).state()
-        assert (after.available, after.held, after.holds) == (6, 4, {"b": (Lot(1, 4, False),)})
+        assert (after.available, after.held, after.holds) == (6, 4, {"b": aside(lot(1, 4, of=10))})
 
     def test_released_credits_can_be_spent_again(self) -> None:
         history = granted(1, 10), held("a", (1, 10)), released("a", (1, 10))
@@ -408,7 +505,7 @@ class TestExpiring:
         given(*history).when(ExpireCredits(now=LATER)).then(expired(2, 6), expired(1, 5))
 
     def test_paid_credits_expire_like_any_other(self) -> None:
-        given(granted(1, 5, paid=True, expires_at=SOON)).when(ExpireCredits(now=SOON)).then(expired(1, 5))
+        given(granted(1, 5, paid=True, expires_at=SOON)).when(ExpireCredits(now=SOON)).then(expired(1, 5, 50))
 
     def test_expiring_again_changes_nothing(self) -> None:
         given(granted(1, 5, expires_at=SOON), expired(1, 5)).when(ExpireCredits(now=LATER)).then_nothing()
@@ -416,7 +513,7 @@ class TestExpiring:
     def test_spending_first_lets_go_of_what_is_past_its_date(self) -> None:
         history = granted(1, 5, expires_at=SOON), granted(2, 5)
         after = given(*history).when(consume(2, SOON)).then(expired(1, 5), consumed((2, 2))).state()
-        assert after == CreditAccount(available=3, lots=(Lot(2, 3, False),), lots_granted=2)
+        assert after == CreditAccount(available=3, lots=(lot(2, 3, of=5),), lots_granted=2)
 
     def test_holding_first_lets_go_of_what_is_past_its_date(self) -> None:
         history = granted(1, 5, expires_at=SOON), granted(2, 5)
@@ -433,12 +530,162 @@ class TestExpiring:
             captured("a", (1, 3))
         )
 
-    def test_what_comes_back_after_its_date_expires_at_the_next_touch(self) -> None:
+    def test_what_comes_back_after_its_date_expires_at_once(self) -> None:
         history = granted(1, 5, expires_at=SOON), granted(2, 1), held("a", (1, 5))
-        back = given(*history).when(release("a")).then(released("a", (1, 5)))
-        assert back.state().available == 6
-        back.when(consume(1, LATER)).then(expired(1, 5), consumed((2, 1)))
+        back = given(*history).when(release("a", now=SOON)).then(released("a", (1, 5)), expired(1, 5))
+        assert back.state().available == 1
+        given(*history).when(release("a", now=SOON - MOMENT)).then(released("a", (1, 5)))
 
-    def test_the_rest_of_a_late_capture_expires_at_the_next_touch(self) -> None:
-        history = granted(1, 5, expires_at=SOON), held("a", (1, 5)), captured("a", (1, 2), returned=((1, 3),))
-        given(*history).when(ExpireCredits(now=LATER)).then(expired(1, 3))
+    def test_the_rest_of_a_late_capture_expires_at_once(self) -> None:
+        history = granted(1, 5, expires_at=SOON), held("a", (1, 5))
+        event = captured("a", (1, 2), returned=((1, 3),))
+        given(*history).when(capture("a", 2, SOON)).then(event, expired(1, 3))
+        given(*history).when(capture("a", 2, SOON - MOMENT)).then(event)
+
+    def test_a_lot_that_comes_too_late_is_gone_at_once(self) -> None:
+        command = grant(1, 5, expires_at=SOON, now=SOON)
+        given().when(command).then(granted(1, 5, expires_at=SOON), expired(1, 5))
+
+
+class TestPriority:
+    def test_the_lower_number_is_spent_first_whatever_else(self) -> None:
+        history = granted(1, 5, expires_at=SOON), granted(2, 5, paid=True, priority=PRIORITY - 1)
+        given(*history).when(consume(6)).then(consumed((2, 5, 50), (1, 1)))
+
+    def test_a_later_one_expires_on_its_date_all_the_same(self) -> None:
+        history = granted(1, 5, priority=0), granted(2, 5, expires_at=SOON)
+        given(*history).when(ExpireCredits(now=SOON)).then(expired(2, 5))
+
+
+class TestTheFenOfALot:
+    def test_each_part_has_its_share_and_the_last_one_the_rest(self) -> None:
+        # Ten fen for three credits.
+        lot_of_three = CreditsGranted(
+            transaction_id="g", lot=1, amount=3, source="recharge", description="in", paid_fen=10
+        )
+        first = given(lot_of_three).when(consume(1)).then(consumed((1, 1, 4)))
+        second = first.when(consume(1)).then(consumed((1, 1, 3)))
+        second.when(consume(1)).then(consumed((1, 1, 3)))
+
+    def test_what_is_released_brings_its_fen_back(self) -> None:
+        history = granted(1, 10, paid=True), held("a", (1, 6, 60))
+        after = given(*history).when(release("a")).then(released("a", (1, 6, 60))).state()
+        assert after.lots == (lot(1, 10, paid=True),)
+
+    def test_cheap_credits_do_not_put_their_price_off_to_the_end(self) -> None:
+        # Ten credits a fen: no single credit is worth one, but ten are.
+        cheap = CreditsGranted(
+            transaction_id="g", lot=1, amount=1_000, source="recharge", description="in", paid_fen=100
+        )
+        account, fen = given(cheap).state(), 0
+        for spent in range(1, 501):
+            (event,) = CREDITS.decide(consume(1), account)
+            assert isinstance(event, CreditsConsumed)
+            account, fen = CREDITS.evolve(account, event), fen + event.taken[0].fen
+            assert abs(fen - spent / 10) < 1
+
+    def test_who_captures_a_whole_hold_captures_all_of_its_money(self) -> None:
+        # Seven fen for five credits: the one that is left has less than its share, and gets nothing of the hold's.
+        lot_of_five = CreditsGranted(
+            transaction_id="g", lot=1, amount=5, source="recharge", description="in", paid_fen=7
+        )
+        first = given(lot_of_five).when(hold("a", 2)).then(held("a", (1, 2, 3)))
+        second = first.when(hold("b", 2)).then(held("b", (1, 2, 3))).when(release("a")).then(released("a", (1, 2, 3)))
+        second.when(capture("b", 2)).then(captured("b", (1, 2, 3)))
+
+
+class TestReversing:
+    def test_what_was_consumed_comes_back_to_the_very_lots(self) -> None:
+        spent = consumed((1, 5), (2, 3, 30))
+        history = granted(1, 5, expires_at=LATER), granted(2, 5, paid=True), spent
+        back = lot(1, 5, expires_at=LATER), lot(2, 3, of=5, paid=True)
+        event = SpendingReversed(
+            transaction_id="reverse", reverses="spend", amount=8, description="sorry", returned=back
+        )
+        after = given(*history).when(reverse(spent, *back)).then(event).state()
+        assert after.lots == given(*history[:2]).state().lots
+        assert (after.available, after.reversed_ids) == (10, frozenset({"spend"}))
+
+    def test_what_was_captured_can_come_back_too(self) -> None:
+        spent = captured("a", (1, 4), returned=((1, 2),))
+        event = SpendingReversed(
+            transaction_id="reverse",
+            reverses="capture",
+            amount=4,
+            description="sorry",
+            returned=(lot(1, 4, of=10),),
+            product=MODEL,
+        )
+        given(granted(1, 10), held("a", (1, 6)), spent).when(reverse(spent, lot(1, 10))).then(event)
+
+    def test_it_comes_back_once(self) -> None:
+        spent = consumed((1, 5))
+        once = given(granted(1, 5), spent).when(reverse(spent, lot(1, 5)))
+        once.when(reverse(spent, lot(1, 5))).then_refused(AlreadyReversed)
+
+    def test_what_is_past_its_date_by_then_expires_at_once(self) -> None:
+        spent = consumed((1, 2))
+        history = granted(1, 5, expires_at=SOON), spent, expired(1, 3)
+        after = given(*history).when(reverse(spent, lot(1, 5, expires_at=SOON), now=LATER)).state()
+        assert (after.available, after.lots) == (0, ())
+
+
+class TestRemoving:
+    def test_finance_takes_credits_in_the_order_of_spending(self) -> None:
+        history = granted(1, 5, paid=True), granted(2, 5)
+        given(*history).when(remove(6)).then(removed((2, 5), (1, 1, 10)))
+
+    def test_more_than_there_is_cannot_be_removed(self) -> None:
+        given(granted(1, 5), held("a", (1, 3))).when(remove(3)).then_refused(
+            InsufficientCredits, required=3, available=2
+        )
+
+
+class TestClawingBack:
+    def test_what_the_order_brought_goes_first(self) -> None:
+        history = granted(1, 5), granted(2, 5, paid=True), granted(3, 5, paid=True)
+        after = given(*history).when(claw_back(3, 5)).then(clawed_back(3, (3, 5, 50))).state()
+        assert (after.available, after.owed) == (10, 0)
+
+    def test_what_was_spent_of_it_is_taken_from_the_others(self) -> None:
+        history = granted(1, 5), granted(2, 5, paid=True), consumed((1, 5), (2, 4, 40)), granted(3, 9)
+        given(*history).when(claw_back(2, 5)).then(clawed_back(2, (2, 1, 10), (3, 4)))
+
+    def test_what_is_not_there_is_owed(self) -> None:
+        history = granted(1, 10, paid=True), consumed((1, 7, 70))
+        after = given(*history).when(claw_back(1, 10)).then(clawed_back(1, (1, 3, 30), owed=7)).state()
+        assert (after.available, after.owed) == (0, 7)
+
+    def test_what_is_held_is_not_taken_but_pays_the_debt_when_it_is_released(self) -> None:
+        history = granted(1, 10, paid=True), held("a", (1, 6, 60))
+        owing = given(*history).when(claw_back(1, 10)).then(clawed_back(1, (1, 4, 40), owed=6))
+        after = owing.when(release("a")).then(released("a", (1, 6, 60)), debt_paid((1, 6, 60))).state()
+        assert after == CreditAccount(lots_granted=1)
+
+    def test_the_first_credits_that_come_in_pay_what_is_owed(self) -> None:
+        owing = granted(1, 10, paid=True), consumed((1, 10, 100)), clawed_back(1, owed=10)
+        less = given(*owing).when(grant(2, 4)).then(granted(2, 4), debt_paid((2, 4))).state()
+        assert (less.available, less.owed) == (0, 6)
+        more = given(*owing).when(grant(2, 15, paid=True)).then(granted(2, 15, paid=True), debt_paid((2, 10, 100)))
+        assert (more.state().available, more.state().owed) == (5, 0)
+
+    def test_the_rest_of_a_capture_pays_what_is_owed(self) -> None:
+        owing = granted(1, 10, paid=True), held("a", (1, 10, 100)), clawed_back(1, owed=10)
+        event = captured("a", (1, 4, 40), returned=((1, 6, 60),))
+        given(*owing).when(capture("a", 4)).then(event, debt_paid((1, 6, 60)))
+
+    def test_who_owes_can_spend_nothing(self) -> None:
+        owing = granted(1, 10, paid=True), consumed((1, 10, 100)), clawed_back(1, owed=10)
+        given(*owing).when(consume(1)).then_refused(InsufficientCredits, required=1, available=0)
+
+    def test_debts_add_up(self) -> None:
+        history = granted(1, 10, paid=True), consumed((1, 10, 100)), clawed_back(1, owed=4, fen=40)
+        assert given(*history).when(claw_back(1, 6)).then(clawed_back(1, owed=6)).state().owed == 10
+
+    def test_a_few_fen_may_be_worth_no_credit(self) -> None:
+        event = clawed_back(1, fen=1)
+        given(granted(1, 10, paid=True)).when(claw_back(1, 0, fen=1)).then(event)
+
+    def test_what_is_past_its_date_is_not_there_to_be_taken(self) -> None:
+        history = granted(1, 10, paid=True, expires_at=SOON)
+        given(history).when(claw_back(1, 10, now=SOON)).then(expired(1, 10, 100), clawed_back(1, owed=10))

@@ -12,6 +12,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from mintage.domain.adjustment.events import AdjustmentApproved, AdjustmentRejected, AdjustmentRequested
 from mintage.domain.catalogue import TAGS, AnyEvent
 from mintage.domain.character.events import (
     CharacterAvatarChanged,
@@ -20,13 +21,19 @@ from mintage.domain.character.events import (
     CharacterRenamed,
 )
 from mintage.domain.credits.events import (
+    CreditsClawedBack,
     CreditsConsumed,
     CreditsExpired,
     CreditsGranted,
     CreditsHeld,
+    CreditsRemoved,
+    DebtPaid,
     HoldCaptured,
     HoldReleased,
+    Lot,
     Slice,
+    SpendingReversed,
+    Terms,
 )
 from mintage.domain.generation.events import (
     GenerationCancelled,
@@ -35,7 +42,7 @@ from mintage.domain.generation.events import (
     GenerationRequested,
     GenerationStarted,
 )
-from mintage.domain.recharge.events import RechargePaid, RechargeRequested
+from mintage.domain.recharge.events import RechargePaid, RechargeRefunded, RechargeRequested
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.events import (
     AvatarChanged,
@@ -73,6 +80,8 @@ DOG: Final = "0199b1c0-0000-7000-8000-0000000000b2"
 FOX: Final = "0199b1c0-0000-7000-8000-0000000000f1"
 ORDER: Final = "0199b1c0-0000-7000-8000-0000000000c1"
 MONEY: Final = "0199b1c0-0000-7000-8000-0000000000d1"
+OTHER_MONEY: Final = "0199b1c0-0000-7000-8000-0000000000d2"
+CHANGE: Final = "0199b1c0-0000-7000-8000-0000000000d3"
 COMMAND: Final = "0199b1c0-0000-7000-8000-0000000000e1"
 AT: Final = datetime(2026, 2, 3, 4, 5, 6, 789012, tzinfo=UTC)
 
@@ -123,10 +132,11 @@ SAMPLES: Final[tuple[Recorded, ...]] = (
             amount=100,
             source="recharge",
             description="充值100积分",
-            paid=True,
             paid_fen=1_000,
             payment_method="alipay",
             expires_at=datetime(2027, 2, 3, tzinfo=UTC),
+            priority=10,
+            reference=ORDER,
         ),
     ),
     _at(
@@ -134,14 +144,24 @@ SAMPLES: Final[tuple[Recorded, ...]] = (
         ANN,
         ANN,
         CreditsConsumed(
-            transaction_id=MONEY, amount=7, description="消费", taken=(Slice(lot=1, amount=3), Slice(lot=2, amount=4))
+            transaction_id=MONEY,
+            amount=7,
+            description="消费",
+            taken=(Slice(lot=1, amount=3, fen=30), Slice(lot=2, amount=4)),
         ),
     ),
     _at(
         5,
         ANN,
         ANN,
-        CreditsHeld(hold_id=TASK, amount=10, description="生成AI图片 x4", taken=(Slice(lot=2, amount=10),)),
+        CreditsHeld(
+            hold_id=TASK,
+            amount=10,
+            description="生成AI图片 x4",
+            taken=(Slice(lot=2, amount=10),),
+            product="stability/stable-diffusion-xl",
+            expires_at=datetime(2026, 2, 4, tzinfo=UTC),
+        ),
     ),
     _at(
         6,
@@ -153,6 +173,7 @@ SAMPLES: Final[tuple[Recorded, ...]] = (
             amount=7,
             taken=(Slice(lot=2, amount=7),),
             description="生成AI图片 x3",
+            product="stability/stable-diffusion-xl",
             returned=(Slice(lot=2, amount=3),),
         ),
     ),
@@ -162,7 +183,50 @@ SAMPLES: Final[tuple[Recorded, ...]] = (
         "worker-1",
         HoldReleased(hold_id=TASK, amount=10, returned=(Slice(lot=2, amount=10),), reason="timed_out"),
     ),
-    _at(8, ANN, "system", CreditsExpired(lot=2, amount=93)),
+    _at(8, ANN, "system", CreditsExpired(lot=1, amount=93, fen=930)),
+    _at(
+        9,
+        ANN,
+        BOB,
+        SpendingReversed(
+            transaction_id=OTHER_MONEY,
+            reverses=MONEY,
+            amount=7,
+            description="误扣返还",
+            returned=(Lot(number=2, amount=7, fen=0, terms=Terms(amount=200, priority=10, reference=ORDER)),),
+            product="stability/stable-diffusion-xl",
+        ),
+    ),
+    _at(
+        10,
+        ANN,
+        BOB,
+        CreditsRemoved(
+            transaction_id=MONEY,
+            amount=5,
+            description="重复赠送",
+            taken=(Slice(lot=2, amount=5),),
+            reference=OTHER_MONEY,
+        ),
+    ),
+    _at(
+        11,
+        ANN,
+        BOB,
+        CreditsClawedBack(
+            transaction_id=MONEY,
+            recharge_id=ORDER,
+            reference="4200001234",
+            reason="chargeback",
+            amount=100,
+            refunded_fen=1_000,
+            payment_method="alipay",
+            description="充值退款收回100积分",
+            taken=(Slice(lot=1, amount=30, fen=300),),
+            owed=70,
+        ),
+    ),
+    _at(12, ANN, ANN, DebtPaid(amount=70, taken=(Slice(lot=3, amount=70, fen=700),))),
     _at(
         1,
         TASK,
@@ -228,6 +292,29 @@ SAMPLES: Final[tuple[Recorded, ...]] = (
     _at(4, FOX, ANN, CharacterDeleted()),
     _at(1, ORDER, ANN, RechargeRequested(user_id=ANN, amount_fen=1_000, credits=100, payment_method="alipay")),
     _at(2, ORDER, "system", RechargePaid(payment_reference="2026020322001", amount_fen=1_000)),
+    _at(
+        3,
+        ORDER,
+        BOB,
+        RechargeRefunded(refund_reference="4200001234", amount_fen=505, credits=50, reason="chargeback"),
+    ),
+    _at(
+        1,
+        CHANGE,
+        BOB,
+        AdjustmentRequested(
+            user_id=ANN,
+            amount=-1_500,
+            reason="活动重复发放",
+            requested_by=BOB,
+            priority=7,
+            limit=1_000,
+            needs_approval=True,
+            expires_at=datetime(2027, 2, 3, tzinfo=UTC),
+        ),
+    ),
+    _at(2, CHANGE, CAT, AdjustmentApproved(approved_by=CAT)),
+    _at(2, CHANGE, CAT, AdjustmentRejected(rejected_by=CAT)),
 )
 BY_TAG: Final[dict[str, Recorded]] = {TAGS[type(sample.event)]: sample for sample in SAMPLES}
 

@@ -12,11 +12,12 @@ import pytest
 import mintage
 from mintage.application.services import Services
 from mintage.application.transaction import OutcomeUnknown, Unavailable
+from mintage.domain.credits.decider import HoldExists
 from mintage.domain.decider import Refusal
 from mintage.domain.fields import Reason, Rule
 from mintage.http import messages
 from mintage.http.app import create_app
-from mintage.http.failures import ANSWERS
+from mintage.http.failures import ANSWERS, problem_of
 from mintage.http.languages import LANGUAGES, Text
 from tests.conftest import BASE_URL, Token
 
@@ -54,6 +55,10 @@ def test_every_refusal_of_the_program_has_an_answer() -> None:
             importlib.import_module(module.name)
     ours = {one for one in refusals() if one.__module__.startswith("mintage.")}
     assert ours - set(ANSWERS) == set()
+
+
+def test_a_hold_id_that_was_used_is_a_conflict_and_no_mistake_of_ours() -> None:
+    assert problem_of(HoldExists(), "en", ()).answer.error == "CONFLICT"
 
 
 def test_the_statuses_are_those_of_the_documents() -> None:

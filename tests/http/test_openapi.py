@@ -9,6 +9,7 @@ import httpx
 import jsonschema_rs
 import pytest
 
+from mintage.application.adjustments import Wish
 from mintage.application.services import Services
 from mintage.http import api_v1, server_api
 from mintage.http.operations import endpoints
@@ -138,12 +139,31 @@ async def test_every_operation_succeeds_once(services: Services, client: httpx.A
     await server("POST", "/credits/recharge", {"amount": 100, "payment_method": "alipay"})
     await server("POST", "/credits/consume", {"amount": 1, "description": "x"})
     await server("GET", "/credits/balance")
-    await server("GET", "/credits/transactions")
+    await server("GET", "/credits/holds")
+    (line, *_) = (await server("GET", "/credits/transactions"))["transactions"]
+    await server("GET", f"/credits/transactions/{line['id']}/receipt")
+    await server("GET", "/credits/receipt-key")
     await server("POST", "/images/generate", {"prompt": "a cat", "style": "watercolor"})
     await server("GET", "/images/history")
 
-    await v1("POST", "/auth/register", {"username": "bob", "password": "123456"})
+    bob = (await v1("POST", "/auth/register", {"username": "bob", "password": "123456"}))["user"]["uuid"]
     await server("PUT", f"/admin/users/{user['id']}/role", {"role": "finance"})
+    await server("POST", "/finance/adjustments", {"user_id": bob, "amount": 1, "reason": "x"})
+    for verdict in ("approve", "reject"):
+        large = Wish(user_id=bob, amount=5_000, reason="x")
+        pending = (await services.adjustments.request(large, actor="operator")).outcome
+        assert pending is not None
+        await server("POST", f"/finance/adjustments/{pending.adjustment_id}/{verdict}")
+    await server("GET", "/finance/adjustments")
+    spent = (await services.ledger.consume(bob, 1, "x", render=lambda _: b"")).outcome
+    assert spent is not None
+    await server("POST", f"/finance/transactions/{spent.transaction_id}/reverse", {"reason": "x"})
+    (order,) = await services.db.fetch(dict, "select recharge_id as id from recharges")
+    refund = {"refund_reference": "r-1", "amount_fen": 1, "reason": "refund"}
+    await server("POST", f"/finance/recharges/{order['id']}/refund", refund)
+    for report in ("trial-balance", "deferred-revenue", "revenue", "breakage", "holds", f"statement/{bob}"):
+        await server("GET", f"/finance/{report}")
+    assert (await client.get("/api/finance/export")).is_success
     await v1("GET", "/auth/me")
     await v1("GET", "/users/profile")
     await v1("PUT", "/users/profile", {"nickname": "Ann"})

@@ -44,6 +44,8 @@ def test_no_request_breaks_a_promise(document: str, tmp_path: Path, record_prope
     with served(data, MINTAGE_RATE_LIMIT="off", MINTAGE_GENERATION_WAIT_S="0.2") as (address, log):
         with httpx.Client(base_url=address, timeout=60) as http:
             people = [somebody(http, name) for name in PEERS]
+        finance = ["admin", "grant-role", PEERS[0], "finance", "--data-dir", str(data)]
+        assert subprocess.run([sys.executable, "-m", "mintage", *finance], check=False).returncode == 0
         (tmp_path / "auth.json").write_text(json.dumps({"auth": people}), encoding="utf-8")
         config = tmp_path / "schemathesis.toml"
         peers = f'\n[auth.wfc]\npath = "{tmp_path / "auth.json"}"\nuser = "{PEERS[0]}"\npeers = {list(PEERS)}\n'

@@ -15,6 +15,7 @@ import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from mintage.application.adjustments import Adjustments, Wish
 from mintage.application.catalogue import Catalogue
 from mintage.application.characters import Characters
 from mintage.application.generations import Ask, Generations, Output
@@ -31,6 +32,7 @@ from mintage.domain.credits.decider import (
     ReleaseHold,
 )
 from mintage.domain.generation.decider import GENERATION
+from mintage.domain.recharge.decider import RecordRefund
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.decider import REGISTRATION, Erase, Register, VerifyEmail
 from mintage.domain.work.decider import WORK, ChangeWork, DeleteWork
@@ -150,8 +152,12 @@ def grant(user_id: str, amount: int) -> Work[int]:
     transaction_id = some_id()
     return _credit(
         user_id,
-        lambda _: GrantCredits(
-            transaction_id=transaction_id, amount=amount, source="adjustment", description="granted"
+        lambda transaction: GrantCredits(
+            transaction_id=transaction_id,
+            amount=amount,
+            source="signup_bonus",
+            description="granted",
+            now=transaction.now,
         ),
     )
 
@@ -169,7 +175,9 @@ def consume(user_id: str, amount: int, *, transaction_id: str = "", description:
 def hold(user_id: str, hold_id: str, amount: int) -> Work[int]:
     return _credit(
         user_id,
-        lambda transaction: HoldCredits(hold_id=hold_id, amount=amount, description="held", now=transaction.now),
+        lambda transaction: HoldCredits(
+            hold_id=hold_id, amount=amount, description="held", product="test/model", now=transaction.now
+        ),
     )
 
 
@@ -177,12 +185,18 @@ def capture(user_id: str, hold_id: str, amount: int) -> Work[int]:
     transaction_id = some_id()
     return _credit(
         user_id,
-        lambda _: CaptureHold(hold_id=hold_id, transaction_id=transaction_id, amount=amount, description="captured"),
+        lambda transaction: CaptureHold(
+            hold_id=hold_id,
+            transaction_id=transaction_id,
+            amount=amount,
+            description="captured",
+            now=transaction.now,
+        ),
     )
 
 
 def release(user_id: str, hold_id: str) -> Work[int]:
-    return _credit(user_id, lambda _: ReleaseHold(hold_id=hold_id, reason="failed"))
+    return _credit(user_id, lambda transaction: ReleaseHold(hold_id=hold_id, reason="failed", now=transaction.now))
 
 
 def register(user_id: str, username: str, *, email: str | None = None, name: str | None = None) -> Work[int]:
@@ -321,12 +335,31 @@ async def a_day(journal: Journal, people: Sequence[str] = ()) -> Day:
     await generations.succeed(day.partial, [FILE, None, FILE], kind="image", fence=1, worker="w")
     await generations.fail(day.failed, error_code="E", error_message="no", fence=1, worker="w")
     await generations.cancel(asker, day.cancelled)
+    await _finance_acts(journal, payer, asker)
     await _keep_works(journal, asker, day)
     await _keep_characters(Characters(journal, new_id), [asker, *gone])
     for user_id in gone:
         await generations.request(user_id, ASK)
         await journal.transact(erase(user_id), actor="system")
     return day
+
+
+async def _finance_acts(journal: Journal, payer: str, asker: str) -> None:
+    """A payment half undone, and an adjustment of each kind: applied at once, waiting, agreed to, turned down."""
+    order = some_id()
+    ids = iter([order])
+    recharges = Recharges(journal, SandboxGateway(), CATALOGUE.money, lambda: next(ids, "") or some_id())
+    await recharges.recharge(payer, 1, "alipay", render=lambda _: b"{}")
+    refund = RecordRefund(refund_reference=some_id(), amount_fen=50, reason="refund")
+    await recharges.refund(order, refund, actor="finance-1", render=lambda _: b"")
+    adjustments = Adjustments(journal, new_id, limit=10)
+    wanted = []
+    for amount in (10, -3, 11, 12, 13):
+        reply = await adjustments.request(Wish(user_id=asker, amount=amount, reason="as agreed"), actor="finance-1")
+        assert reply.outcome is not None
+        wanted.append(reply.outcome.adjustment_id)
+    await adjustments.approve(wanted[2], actor="finance-2")
+    await adjustments.reject(wanted[3], actor="finance-2")
 
 
 async def _keep_works(journal: Journal, owner: str, day: Day) -> None:

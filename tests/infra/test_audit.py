@@ -1,16 +1,46 @@
 """The audit agrees with an honest log, and names the stream and the event wherever somebody lent a hand."""
 
 import asyncio
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
-from mintage.infra.audit import DIFFERENCES_MAX, Findings, verify
+from mintage.domain.catalogue import EVENT_TYPES
+from mintage.infra.audit import DIFFERENCES_MAX, verify
+from mintage.infra.audit.plan import planned, reading
+from mintage.infra.audit.replay import replay
+from mintage.infra.audit.rules import RULES
+from mintage.infra.audit.tables import ORIGINS
+from mintage.infra.embedded_postgres import EmbeddedPostgres
 from mintage.infra.postgres_store import LOG_LOCK
+from mintage.projections import READ_MODELS
+from mintage.projections.ledger import CREDIT_EVENTS
 from tests.conftest import VAULT
+from tests.infra.audit_kit import (
+    Audit,
+    Named,
+    Story,
+    a_story,
+    auditing,
+    checkpoints,
+    follow,
+    names,
+    rehash,
+    shown,
+    tamper,
+)
 from tests.infra.kit import Day, a_day, consume, grant, journal_on, one, outcomes, rows, run_sql, some_id
+
+
+@pytest.fixture
+def audit(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Audit]:
+    with auditing(postgres.conninfo, tmp_path / "state") as audit:
+        yield audit
 
 
 @pytest.fixture
@@ -18,58 +48,85 @@ async def day(conninfo: str) -> Day:
     async with journal_on(conninfo) as journal:
         day = await a_day(journal)
         await outcomes([consume(day.people[0], 1) for _ in range(5)], journal)
+    follow(conninfo)
     return day
 
 
-def audit(conninfo: str) -> Findings:
-    return verify(conninfo, VAULT)
+@pytest.fixture
+async def story(conninfo: str, tmp_path: Path) -> Story:
+    return await a_story(conninfo, tmp_path / "checkpoints")
 
 
-def tamper(conninfo: str, *statements: str) -> None:
-    """As a superuser can, who knows how to get round the triggers."""
-    run_sql(
-        conninfo,
-        "alter table stored_events disable trigger user",
-        *statements,
-        "alter table stored_events enable trigger user",
-    )
-
-
-Named = tuple[str, int, str]
-"""A stream, an event's version, and what is said of it."""
-
-
-def names(findings: Findings, named: Named) -> bool:
-    stream, version, what = named
-    return any(
-        (found.stream, found.version) == (stream, version) and what in found.what for found in findings.differences
-    )
-
-
-def test_an_honest_log_agrees(conninfo: str, day: Day) -> None:
-    findings = audit(conninfo)
+def test_an_honest_log_agrees(conninfo: str, story: Story, audit: Audit, tmp_path: Path) -> None:
+    findings = audit(conninfo, checkpoints=checkpoints(conninfo, tmp_path / "checkpoints"))
     assert findings.differences == []
     assert findings.found == 0
     assert findings.events == one(conninfo, "select count(*) from stored_events")
-    assert findings.accounts == 5
+    assert findings.accounts == one(conninfo, "select count(*) from credit_accounts")
     totals = findings.totals
-    assert (totals.available, totals.held) == rows(conninfo, "select sum(available), sum(held) from credit_accounts")[0]
-    assert -totals.issued == totals.available + totals.held + totals.spent + totals.expired
-    assert totals.spent > 0
+    served = rows(conninfo, "select sum(available), sum(held), -sum(owed) from credit_accounts")[0]
+    assert (totals.available, totals.held, totals.owed) == served
+    assert (totals.credits, totals.fen) == (0, 0)
+    assert totals.revenue > 0
+    topics = {topic for (topic,) in rows(conninfo, "select distinct topic from stored_events")}
+    assert {kind.__struct_config__.tag for kind in CREDIT_EVENTS} <= topics, "every kind of credit event was judged"
 
 
-async def test_an_honest_log_agrees_under_traffic(conninfo: str, day: Day) -> None:
+def test_a_server_of_its_own_is_used_and_cleared_away(conninfo: str, day: Day, tmp_path: Path) -> None:
+    heard = []
+    state, scratch = tmp_path / "state", tmp_path / "scratch"
+    findings = verify(conninfo, VAULT, lambda *told: heard.append(told), jobs=2, state=state, scratch=scratch)
+    assert findings.differences == []
+    assert findings.rate > 0
+    assert list(state.iterdir()) == list(scratch.iterdir()) == []
+    phases = {"replay", "order", "read models", "comparison"}
+    assert {phase for phase, _, _ in heard} == phases
+    for phase in phases:
+        told = [(done, whole) for name, done, whole in heard if name == phase]
+        assert told == sorted(told)
+        assert told[-1][0] == told[-1][1]
+
+
+def test_every_event_has_a_rule_and_every_table_an_origin() -> None:
+    assert set(RULES) | set(CREDIT_EVENTS) == set(EVENT_TYPES)
+    named_by_their_own_keys = {"statistics", "numbers"}
+    assert {table for model in READ_MODELS.values() for table in model.tables} == set(ORIGINS) | named_by_their_own_keys
+
+
+async def test_an_honest_log_agrees_under_traffic(conninfo: str, day: Day, audit: Audit) -> None:
     user_id = some_id()
     async with journal_on(conninfo) as journal:
         await journal.transact(grant(user_id, 100_000), actor="test")
         verifying = asyncio.create_task(asyncio.to_thread(audit, conninfo))
+        spent = 0
         while not verifying.done():
             await outcomes([consume(user_id, 1) for _ in range(20)], journal)
-        assert (await verifying).differences == []
+            spent += 20
+        findings = await verifying
+    assert findings.differences == []
+    assert spent > 20
 
 
-def test_an_empty_log_agrees(conninfo: str) -> None:
+def test_an_empty_log_agrees(conninfo: str, audit: Audit) -> None:
     assert audit(conninfo).found == 0
+
+
+def test_the_audited_database_is_only_read(conninfo: str, story: Story, audit: Audit) -> None:
+    """By somebody who may only read, and on a server that takes no writes, as a replica does not."""
+    auditor = f"auditor_{some_id().replace('-', '')}"
+    run_sql(
+        conninfo,
+        f"create role {auditor} login",
+        f"grant usage on schema public to {auditor}",
+        f"grant select on all tables in schema public to {auditor}",
+        f"alter role {auditor} set default_transaction_read_only = on",
+    )
+    try:
+        findings = audit(make_conninfo(conninfo, user=auditor))
+        assert findings.differences == []
+        assert findings.events > 100
+    finally:
+        run_sql(conninfo, f"drop owned by {auditor}", f"drop role {auditor}")
 
 
 def the_debit(conninfo: str, user_id: str) -> tuple[str, int, int]:
@@ -98,7 +155,10 @@ def amount_changed(conninfo: str, day: Day) -> list[Named]:
         conninfo,
         _replaced(position, '"amount":1', '"amount":3'),
     )
-    return [(stream, version, "the log comes to a row of table transactions")]
+    return [
+        (stream, version, "its hash is not"),
+        (stream, version, "a row of table transactions differs in amount"),
+    ]
 
 
 def event_removed(conninfo: str, day: Day) -> list[Named]:
@@ -128,13 +188,13 @@ def balance_changed(conninfo: str, day: Day) -> list[Named]:
     run_sql(conninfo, f"update credit_accounts set available = available + 1 where user_id = '{day.people[1]}'")
     stream = f"credits-{day.people[1]}"
     last = one(conninfo, "select max(originator_version) from stored_events where originator_id = %s", (stream,))
-    return [(stream, last, "the log comes to"), (stream, 0, "a row of table credit_accounts")]
+    return [(stream, last, "the log comes to"), (stream, 0, "a row of table credit_accounts differs in available")]
 
 
 def account_added(conninfo: str, day: Day) -> list[Named]:
     user_id = some_id()
-    run_sql(conninfo, f"insert into credit_accounts values ('{user_id}', 5, 0, 1, now(), now())")
-    return [(f"credits-{user_id}", 0, "the database serves 5")]
+    run_sql(conninfo, f"insert into credit_accounts values ('{user_id}', 5, 0, 0, 1, now(), now())")
+    return [(f"credits-{user_id}", 0, "the database serves a row of table credit_accounts that the log has not")]
 
 
 def line_added(conninfo: str, day: Day) -> list[Named]:
@@ -142,8 +202,8 @@ def line_added(conninfo: str, day: Day) -> list[Named]:
     run_sql(
         conninfo,
         f"""insert into transactions select gen_random_uuid(), user_id, type, kind, amount, description, payment_method,
-        balance_after, position, created_at from transactions where user_id = '{day.people[0]}' and type = 'consume'
-        order by position limit 1""",
+        balance_after, null, position, created_at from transactions
+        where user_id = '{day.people[0]}' and type = 'consume' order by position limit 1""",
     )
     return [(stream, version, "the database serves a row of table transactions")]
 
@@ -164,7 +224,7 @@ def two_events_swapped(conninfo: str, day: Day) -> list[Named]:
         f"update stored_events set notification_id = {first} where notification_id = {second}",
         f"update stored_events set notification_id = {second} where notification_id = -1",
     )
-    return [(stream, len(found), "follows 0"), (stream, 1, "version 1 follows")]
+    return [(stream, len(found), "its hash is not"), (stream, 1, "its hash is not")]
 
 
 def hold_released_twice(conninfo: str, day: Day) -> list[Named]:
@@ -175,11 +235,11 @@ def hold_released_twice(conninfo: str, day: Day) -> list[Named]:
         conninfo,
         f"""insert into stored_events select originator_id,
             (select max(originator_version) + 1 from stored_events where originator_id = '{stream}'), topic,
-            state, (select max(notification_id) + 1 from stored_events), gen_random_uuid()
+            state, (select max(notification_id) + 1 from stored_events), gen_random_uuid(), hash
         from stored_events where notification_id = {position}""",
     )
     last = one(conninfo, "select max(originator_version) from stored_events where originator_id = %s", (stream,))
-    return [(stream, last, "HoldReleased of a lot or hold that is not there")]
+    return [(stream, last, "is not open")]
 
 
 def end_of_task_removed(conninfo: str, day: Day) -> list[Named]:
@@ -195,7 +255,13 @@ def end_of_task_removed(conninfo: str, day: Day) -> list[Named]:
         f"update stored_events set notification_id = -notification_id where notification_id > {found[0][0]}",
         "update stored_events set notification_id = -notification_id - 1 where notification_id < 0",
     )
-    return [(f"generation-{day.completed}", 0, "captured without the other half")]
+    sql = """select originator_id, originator_version from stored_events where topic = 'credits.captured'
+    and convert_from(state, 'utf8') like %s"""
+    stream, version = rows(conninfo, sql, (f"%{day.completed}%",))[0]
+    return [
+        (stream, version, f"captured hold without the other half, which generation-{day.completed}"),
+        (f"generation-{day.completed}", 0, "a row of table tasks"),
+    ]
 
 
 def event_damaged(conninfo: str, day: Day) -> list[Named]:
@@ -243,45 +309,72 @@ TAMPERINGS: list[Tampering] = [
 
 
 @pytest.mark.parametrize("tampering", TAMPERINGS, ids=lambda tampering: tampering.__name__)
-def test_tampering_is_found_and_named(conninfo: str, day: Day, tampering: Tampering) -> None:
+def test_tampering_is_found_and_named(conninfo: str, day: Day, tampering: Tampering, audit: Audit) -> None:
     expected = tampering(conninfo, day)
     findings = audit(conninfo)
     assert findings.found >= len(findings.differences) > 0
-    assert all(names(findings, named) for named in expected), findings.differences
+    assert all(names(findings, named) for named in expected), shown(findings)
     assert b"thief" not in msgspec.json.encode(findings), "who somebody is does not belong in an audit's output"
 
 
-def test_a_careful_thief_who_changes_event_and_balance_is_found(conninfo: str, day: Day) -> None:
+def test_a_careful_thief_who_changes_event_hashes_and_balance_is_found(conninfo: str, day: Day, audit: Audit) -> None:
     stream, version, position = the_debit(conninfo, day.people[0])
     tamper(
         conninfo,
         _replaced(position, '"amount":1', '"amount":0'),
         f"update credit_accounts set available = available + 1 where user_id = '{day.people[0]}'",
     )
+    rehash(conninfo)
     assert names(audit(conninfo), (stream, version, "an amount of 0"))
 
 
-def test_what_breaks_a_read_model_is_a_difference_and_not_the_end(conninfo: str, day: Day) -> None:
+def test_what_breaks_a_read_model_is_a_difference_and_not_the_end(conninfo: str, day: Day, audit: Audit) -> None:
     position = one(conninfo, "select min(notification_id) from stored_events where topic = 'credits.granted'")
     tamper(conninfo, _replaced(position, '"amount":100', '"amount":-100'))
+    run_sql(conninfo, f"update tasks set price = price + 1 where task_id = '{day.failed}'")
     findings = audit(conninfo)
-    assert names(findings, ("read model ledger", 0, "cannot be made from the log"))
-    assert names(findings, (f"credits-{day.people[0]}", 1, "an amount of -100"))
+    stream = f"credits-{day.people[0]}"
+    assert names(findings, (stream, 1, "read model ledger cannot be made"))
+    assert names(findings, (stream, 1, "an amount of -100"))
+    assert names(findings, (f"generation-{day.failed}", 0, "differs in price"))
 
 
-def test_all_differences_are_counted_and_some_are_named(conninfo: str, day: Day) -> None:
+def test_all_differences_are_counted_and_some_are_named(conninfo: str, day: Day, audit: Audit) -> None:
     run_sql(
         conninfo,
-        f"""insert into credit_accounts select gen_random_uuid(), 5, 0, 1, now(), now()
+        f"""insert into credit_accounts select gen_random_uuid(), 5, 0, 0, 1, now(), now()
         from generate_series(1, {2 * DIFFERENCES_MAX})""",
     )
     findings = audit(conninfo)
-    assert findings.found >= 2 * DIFFERENCES_MAX
+    assert findings.found == 2 * DIFFERENCES_MAX
     assert len(findings.differences) == DIFFERENCES_MAX
 
 
-def test_the_audit_needs_no_lock_while_it_replays(conninfo: str, day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mintage.infra.audit.INLINE", ())
+def test_the_audit_needs_no_lock(conninfo: str, day: Day, audit: Audit) -> None:
     with psycopg.connect(conninfo) as writer:
         writer.execute("select pg_advisory_xact_lock(%s)", (LOG_LOCK,))
         assert audit(conninfo).found == 0
+
+
+async def test_memory_stays_flat(conninfo: str) -> None:
+    """However many events a stream has, and however many streams there are."""
+    peaks = []
+    people = [some_id() for _ in range(40)]
+    async with journal_on(conninfo) as journal:
+        await outcomes([grant(user_id, 100_000) for user_id in people], journal)
+        for events in (6_000, 24_000):
+            for _ in range(events // 1_000):
+                await outcomes([consume(people[turn % 40 * (turn % 2)], 1) for turn in range(1_000)], journal)
+            peaks.append(await asyncio.to_thread(peak_of_replay, conninfo))
+    assert peaks[1] < 1.2 * peaks[0], peaks
+
+
+def peak_of_replay(conninfo: str) -> int:
+    with reading(conninfo) as connection:
+        plan = planned(connection)
+        tracemalloc.start()
+        for streams in plan.pieces:
+            replay(connection, streams, plan.end, lambda _: None)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    return peak

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from mintage.application.transaction import Transaction, Unavailable
-from mintage.domain.credits.decider import CREDITS, InsufficientCredits
+from mintage.domain.credits.decider import CREDITS, HoldExists, InsufficientCredits
 from mintage.domain.registration.decider import EmailTaken, UsernameTaken
 from mintage.infra.audit import verify
 from mintage.infra.store import Breach, Needs, Tail
@@ -140,6 +140,24 @@ async def test_two_newcomers_with_one_name_in_one_batch(conninfo: str) -> None:
     assert one(conninfo, "select count(*) from people") == 2
 
 
+async def test_a_hold_id_is_used_once_and_a_second_time_refused(conninfo: str) -> None:
+    """The account forgets a hold that has ended; the database does not."""
+    user_id, ended, captured, fresh = some_id(), some_id(), some_id(), some_id()
+    async with journal_on(conninfo) as journal:
+        await journal.transact(grant(user_id, 100), actor="test")
+        await outcomes([hold(user_id, ended, 5), hold(user_id, captured, 5)], journal)
+        await outcomes([release(user_id, ended), capture(user_id, captured, 5)], journal)
+        again = [hold(user_id, hold_id, 7) for hold_id in (ended, fresh, captured, fresh)]
+        results = await outcomes(again, journal)
+        assert [type(result) for result in results] == [HoldExists, int, HoldExists, HoldExists]
+        # Of an open one the account itself knows.
+        assert [results[turn].hold_id for turn in (0, 2, 3)] == [None, None, fresh]
+        assert await journal.transact(consume(user_id, 1), actor="test") == 87
+    assert account(conninfo, user_id) == (87, 7)
+    states = "select hold_id::text, state from holds"
+    assert dict(rows(conninfo, states)) == {ended: "released", captured: "captured", fresh: "open"}
+
+
 async def test_a_balance_the_code_is_wrong_about_fails_alone(conninfo: str) -> None:
     poor, rich = some_id(), some_id()
     async with journal_on(conninfo) as journal:
@@ -191,7 +209,8 @@ class Behind(Through):
             run_sql(
                 self.conninfo,
                 f"""insert into stored_events
-                select originator_id, originator_version + 1, topic, state, notification_id + 1, gen_random_uuid()
+                select originator_id, originator_version + 1, topic, state, notification_id + 1, gen_random_uuid(),
+                    hash
                 from stored_events where originator_id = '{self.stream}' order by 2 desc limit 1""",
                 f"update credit_accounts set version = version + 1 where 'credits-' || user_id = '{self.stream}'",
             )

@@ -14,6 +14,7 @@ PRODUCTION = {
     "MINTAGE_ENV": "production",
     "MINTAGE_SECRET_KEY": KEY,
     "MINTAGE_MASTER_KEY": KEY,
+    "MINTAGE_SEAL_KEY": KEY,
     "MINTAGE_PUBLIC_URL": "https://example.org",
     "MINTAGE_SANDBOX_GATEWAY": "off",
     "MINTAGE_PASSWORD_MIN": "8",
@@ -83,9 +84,14 @@ def test_a_variable_nobody_knows_is_refused_by_name() -> None:
         ("SECRET_KEY", b64encode(bytes(31)).decode()),
         ("MASTER_KEY", b64encode(bytes(33)).decode()),
         ("MASTER_KEY", b64encode(bytes(31)).decode()),
+        ("SEAL_KEY", b64encode(bytes(64)).decode()),
+        ("CHECKPOINT_DIR", ""),
         ("CORS_ORIGINS", "("),
         ("CATALOGUE", "/nowhere/catalogue.toml"),
         ("PASSWORD_MIN", "129"),
+        ("HOLD_S", "0"),
+        ("HOLD_S", "31536001"),
+        ("ADJUSTMENT_LIMIT", "-1"),
         ("PORT", "65536"),
         ("LOG_LEVEL", "LOUD"),
         ("HOST", ""),
@@ -174,6 +180,7 @@ class TestFiles:
 SECRETS = [
     ("MASTER_KEY", "S3cret"),
     ("SECRET_KEY", "S3cret"),
+    ("SEAL_KEY", "S3cret"),
     # The password has to be percent-encoded, and is not.
     ("DATABASE_URL", "postgresql://mintage:100%S3cret@localhost/mintage"),
     ("DATABASE_URL", "postgresql://mintage:S3cret/S3cret@localhost/mintage"),
@@ -218,7 +225,7 @@ class TestProduction:
 
     def test_makes_no_secrets_of_its_own(self, tmp_path: Path) -> None:
         settings = read_settings(PRODUCTION, data_dir=tmp_path)
-        assert secrets_of(settings) == Secrets(bytes(32), bytes(32))
+        assert secrets_of(settings) == Secrets(bytes(32), bytes(32), bytes(32))
         assert list(tmp_path.iterdir()) == []
 
 
@@ -227,14 +234,15 @@ class TestDevelopmentSecrets:
         settings = Settings(data_dir=tmp_path / "data")
         made = secrets_of(settings)
         assert secrets_of(settings) == made
-        assert len(made.signing) == len(made.master) == 32
-        assert made.signing != made.master
+        assert len(made.signing) == len(made.master) == len(made.seal) == 32
+        assert len({made.signing, made.master, made.seal}) == 3
         assert secrets_of(Settings(data_dir=tmp_path / "other")) != made
         folder = tmp_path / "data" / "secrets"
         assert folder.stat().st_mode & 0o777 == 0o700
         assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
             "secret.key": 0o600,
             "master.key": 0o600,
+            "seal.key": 0o600,
         }
 
     def test_are_the_same_for_processes_that_start_at_once(self, tmp_path: Path) -> None:
@@ -242,7 +250,7 @@ class TestDevelopmentSecrets:
             "import sys; from pathlib import Path; from mintage.infra.settings import Settings, secrets_of\n"
             "print('ready', flush=True); sys.stdin.readline()\n"
             "made = secrets_of(Settings(data_dir=Path(sys.argv[1])))\n"
-            "print(made.signing.hex(), made.master.hex())"
+            "print(made.signing.hex(), made.master.hex(), made.seal.hex())"
         )
         starting = [
             subprocess.Popen(
@@ -264,10 +272,11 @@ class TestDevelopmentSecrets:
                 process.kill()
                 process.wait()
         assert len(printed) == 1
-        assert len(printed.pop().split()) == 2
-        assert sorted(path.name for path in (tmp_path / "secrets").iterdir()) == ["master.key", "secret.key"]
+        assert len(printed.pop().split()) == 3
+        made = sorted(path.name for path in (tmp_path / "secrets").iterdir())
+        assert made == ["master.key", "seal.key", "secret.key"]
 
     def test_one_that_was_set_is_used(self, tmp_path: Path) -> None:
-        settings = Settings(data_dir=tmp_path, master_key=KEY)
-        assert secrets_of(settings).master == bytes(32)
+        settings = Settings(data_dir=tmp_path, master_key=KEY, seal_key=KEY)
+        assert secrets_of(settings).master == secrets_of(settings).seal == bytes(32)
         assert [path.name for path in (tmp_path / "secrets").iterdir()] == ["secret.key"]

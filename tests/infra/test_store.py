@@ -12,7 +12,8 @@ import pytest
 from mintage.application.records import Receipt
 from mintage.domain import catalogue
 from mintage.domain.catalogue import AnyEvent
-from mintage.domain.credits.decider import CREDITS, CreditAccount
+from mintage.domain.credits.account import CreditAccount
+from mintage.domain.credits.decider import CREDITS
 from mintage.domain.credits.events import CreditsConsumed, CreditsGranted, Slice
 from mintage.domain.generation.events import GenerationRequested
 from mintage.domain.recorded import Recorded

@@ -4,9 +4,11 @@ Stored for ever: a tag is never renamed, its meaning never changes, fields are o
 anything else is a new tag and an upcaster. Money is whole fen (CNY 0.01).
 """
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from mintage.domain.decider import Event
+
+Undone: TypeAlias = Literal["refund", "chargeback"]
 
 
 class RechargeRequested(Event, frozen=True, tag="recharge.requested"):
@@ -25,4 +27,16 @@ class RechargePaid(Event, frozen=True, tag="recharge.paid"):
     amount_fen: int
 
 
-RechargeEvent: TypeAlias = RechargeRequested | RechargePaid
+class RechargeRefunded(Event, frozen=True, tag="recharge.refunded"):
+    """``amount_fen`` of the payment went back, and with it ``credits`` of what was bought are to be taken back.
+
+    ``refund_reference`` is the gateway's own id of it. We refunded it, or the payer's bank took it (``chargeback``).
+    """
+
+    refund_reference: str
+    amount_fen: int
+    credits: int
+    reason: Undone
+
+
+RechargeEvent: TypeAlias = RechargeRequested | RechargePaid | RechargeRefunded

@@ -9,6 +9,8 @@ from mintage.http.server_api.admin import AdminController
 from mintage.http.server_api.auth import AuthController
 from mintage.http.server_api.credits import CreditController
 from mintage.http.server_api.envelope import failure_schema, success_schema
+from mintage.http.server_api.finance import FinanceController
+from mintage.http.server_api.finance_acts import FinanceActController
 from mintage.http.server_api.google import GoogleController
 from mintage.http.server_api.images import ImageController
 from mintage.http.server_api.user import UserController
@@ -39,5 +41,7 @@ def router() -> Router:
             ImageController,
             UserController,
             AdminController,
+            FinanceController,
+            FinanceActController,
         ],
     )

@@ -5,10 +5,12 @@ from typing import Annotated, Final
 
 import msgspec
 from litestar import Controller, get, post
+from litestar.params import FromPath
 
 from mintage.application.ledger import Consumption
+from mintage.application.receipts import TransactionReceipt
 from mintage.application.recharges import Recharged
-from mintage.application.refusals import RateLimited
+from mintage.application.refusals import RateLimited, TransactionUnknown
 from mintage.domain.credits.decider import InsufficientCredits
 from mintage.domain.fields import InvalidFields, Reason, is_blank
 from mintage.http import messages
@@ -17,11 +19,12 @@ from mintage.http.calls import Call
 from mintage.http.kinds import SEEN, PaymentMethod, Uuid
 from mintage.http.languages import LANGUAGES
 from mintage.http.operations import Operation
-from mintage.http.queries import Paging
+from mintage.http.queries import Paging, id_of
 from mintage.http.repeats import answered
 from mintage.http.replies import Json
 from mintage.http.server_api import views
 from mintage.http.server_api.envelope import body, shown
+from mintage.projections.holds import open_holds_of
 from mintage.projections.ledger import balance_of, transactions_of
 
 RECHARGE_PATH: Final = "/api/credits/recharge"
@@ -68,6 +71,29 @@ class CreditController(Controller):
         caller, page = await request.caller(), request.query.page(PAGE)
         lines, total = await transactions_of(request.services.db, caller.user_id, limit=page.size, offset=page.offset)
         return shown(views.Transactions([views.line(line) for line in lines], total, page.number, page.size))
+
+    @get("/transactions/{transaction_id:str}/receipt")
+    @Operation("获取交易凭证", TransactionReceipt, refusals=(TransactionUnknown,))
+    async def receipt(self, request: Call, transaction_id: FromPath[str]) -> Json:
+        """Proves offline, with `tools/verify_receipt.py`, that the transaction is in the log as it was recorded."""
+        caller, named = await request.caller(), id_of(transaction_id)
+        if isinstance(named, int):
+            raise TransactionUnknown
+        return shown(await request.services.receipts.of_transaction(caller.user_id, named))
+
+    @get("/receipt-key")
+    @Operation("获取凭证公钥", {"key": str}, public=True)
+    async def receipt_key(self, request: Call) -> Json:
+        """What receipts are checked with. Keep it from before; who gives out false receipts would give a false key."""
+        return shown({"key": await request.services.receipts.key()})
+
+    @get("/holds")
+    @Operation("获取冻结积分", views.Holds, query=(PAGE,))
+    async def holds(self, request: Call) -> Json:
+        """Credits set aside for tasks that have not ended, newest first."""
+        caller, page = await request.caller(), request.query.page(PAGE)
+        rows, total = await open_holds_of(request.services.db, caller.user_id, limit=page.size, offset=page.offset)
+        return shown(views.Holds([views.hold(row) for row in rows], total, page.number, page.size))
 
     @post("/recharge", status_code=200)
     @Operation("充值积分", Recharged, body=RECHARGE, refusals=(RateLimited,), repeatable=True)

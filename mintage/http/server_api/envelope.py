@@ -6,9 +6,10 @@ import msgspec
 from litestar import Response
 
 from mintage.http.calls import Call
+from mintage.http.components import Schema
 from mintage.http.failures import Answer, Problem
 from mintage.http.languages import Language, Text
-from mintage.http.openapi import Schema, object_of
+from mintage.http.openapi import object_of
 from mintage.http.replies import Json
 
 _encode: Final = msgspec.json.Encoder().encode

@@ -7,8 +7,10 @@ import msgspec
 
 from mintage.application.ports import Files
 from mintage.http.files import avatar_url
-from mintage.http.kinds import Direction, Moment, Url, Uuid
-from mintage.http.times import whole
+from mintage.http.kinds import AdjustmentStatus, Direction, Moment, Url, Uuid
+from mintage.http.times import whole, whole_or_none
+from mintage.projections.adjustments import AdjustmentRow
+from mintage.projections.holds import OpenHold
 from mintage.projections.ledger import TransactionLine
 from mintage.projections.people import Person
 from mintage.projections.tasks import Task
@@ -58,10 +60,51 @@ class Line(msgspec.Struct, frozen=True):
     payment_method: str | None
     balance_after: int
     created_at: Moment
+    reverses: Uuid | None
 
 
 class Transactions(msgspec.Struct, frozen=True):
     transactions: list[Line]
+    total: int
+    page: int
+    limit: int
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """Credits set aside for a task."""
+
+    hold_id: Uuid
+    task_id: Uuid
+    amount: int
+    product: str
+    description: str
+    created_at: Moment
+    expires_at: Moment | None
+
+
+class Holds(msgspec.Struct, frozen=True):
+    holds: list[Hold]
+    total: int
+    page: int
+    limit: int
+
+
+class Adjustment(msgspec.Struct, frozen=True):
+    adjustment_id: Uuid
+    user_id: Uuid
+    amount: int
+    reason: str
+    status: AdjustmentStatus
+    requested_by: str
+    decided_by: str | None
+    expires_at: Moment | None
+    priority: int
+    created_at: Moment
+    decided_at: Moment | None
+
+
+class Adjustments(msgspec.Struct, frozen=True):
+    adjustments: list[Adjustment]
     total: int
     page: int
     limit: int
@@ -135,6 +178,16 @@ def role(person: Person) -> PersonRole:
 
 def line(transaction: TransactionLine) -> Line:
     return Line(**{**msgspec.structs.asdict(transaction), "created_at": whole(transaction.created_at)})
+
+
+def hold(row: OpenHold) -> Hold:
+    times = {"created_at": whole(row.created_at), "expires_at": whole_or_none(row.expires_at)}
+    return Hold(**{**msgspec.structs.asdict(row), "task_id": row.hold_id, **times})
+
+
+def adjustment(row: AdjustmentRow) -> Adjustment:
+    times = {name: whole_or_none(getattr(row, name)) for name in ("created_at", "decided_at", "expires_at")}
+    return Adjustment(**{**msgspec.structs.asdict(row), **times})
 
 
 def made_images(task: Task, works: Iterable[Work], files: Files) -> list[MadeImage]:

@@ -1,0 +1,247 @@
+"""Every read model made anew from the log on a server of our own, and compared with what the database serves."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+from typing import Any, Final, LiteralString
+
+import msgspec
+import psycopg
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+from mintage.domain.catalogue import TAGS
+from mintage.domain.recorded import Recorded
+from mintage.infra.audit.findings import Differences
+from mintage.infra.codec import UPCASTERS
+from mintage.infra.database import connect_sync
+from mintage.infra.log_reader import Damaged, portions
+from mintage.infra.rebuild import apply
+from mintage.infra.vault import SealBroken, Vault
+from mintage.projections import FOLLOWED, READ_MODELS
+from mintage.projections.sql import ReadModel
+
+PORTION: Final = 4_000
+BLOCKS: Final = 4_096
+BLOCKS_AT_ONCE: Final = 64
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """The aggregate whose events make the rows of a table, and the columns with its id, the event, and no secrets."""
+
+    category: str
+    key: str
+    position: str | None = None
+    shown: bool = False
+
+
+ORIGINS: Final = {
+    "credit_accounts": Origin("credits", "user_id", shown=True),
+    "transactions": Origin("credits", "user_id", "position", shown=True),
+    "lots": Origin("credits", "user_id", "position", shown=True),
+    "holds": Origin("credits", "user_id", shown=True),
+    "postings": Origin("credits", "user_id", "position", shown=True),
+    "recharges": Origin("recharge", "recharge_id", shown=True),
+    "refunds": Origin("recharge", "recharge_id", shown=True),
+    "adjustments": Origin("adjustment", "adjustment_id", shown=True),
+    "people": Origin("registration", "user_id"),
+    "tasks": Origin("generation", "task_id"),
+    "queue": Origin("generation", "task_id"),
+    "works": Origin("work", "work_id"),
+    "characters": Origin("character", "character_id"),
+}
+"""Of tables that are not here, rows are named by their own keys."""
+
+_PROGRESS: Final = "create table made (model text primary key, position bigint not null)"
+
+
+class NotMade(Exception):
+    """A read model that does not come out of the log; the message says why."""
+
+    def __init__(self, stream: str, version: int, message: str) -> None:
+        super().__init__(message)
+        self.stream = stream
+        self.version = version
+
+
+def clear(conninfo: str) -> None:
+    """Throw away whatever is in a database of our own."""
+    with connect_sync(conninfo) as scratch:
+        scratch.execute("drop schema public cascade")
+        scratch.execute("create schema public")
+
+
+def prepare(scratch: psycopg.Connection[Any]) -> None:
+    """Create whatever of the tables is not there yet; what was made before a crash of ours is kept."""
+    row = scratch.execute("select to_regclass('made') is not null").fetchone()
+    if row is not None and row[0]:
+        return
+    with scratch.transaction():
+        scratch.execute(_PROGRESS)
+        for model in READ_MODELS.values():
+            scratch.execute(model.schema)
+            scratch.execute("insert into made values (%s, 0)", (model.name,))
+
+
+def make(
+    source: psycopg.Connection[Any],
+    scratch: psycopg.Connection[Any],
+    vault: Vault,
+    model: ReadModel,
+    upto: int,
+    told: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Bring our own tables of a read model to a position of the log; raises ``NotMade``. Goes on where it stopped."""
+    row = scratch.execute("select position from made where model = %s", (model.name,)).fetchone()
+    after = row[0] if row else 0
+    topics = sorted({TAGS[kind] for kind in model.events} | set(UPCASTERS))
+    try:
+        for entries in portions(source, after=after, upto=upto, size=PORTION, topics=topics):
+            _take(source, scratch, vault, model, entries)
+            told(entries[-1].position - after)
+            after = entries[-1].position
+    except Damaged as damaged:
+        raise NotMade(damaged.stream, damaged.version, f"cannot be read: {damaged}") from damaged
+    scratch.execute("update made set position = greatest(position, %s) where model = %s", (upto, model.name))
+    told(max(0, upto - after))
+
+
+def _take(
+    source: psycopg.Connection[Any],
+    scratch: psycopg.Connection[Any],
+    vault: Vault,
+    model: ReadModel,
+    entries: Sequence[Recorded],
+) -> None:
+    try:
+        with scratch.transaction():
+            apply(scratch, vault, model, entries, keys=source)
+            reached = "update made set position = %s where model = %s"
+            scratch.execute(reached, (entries[-1].position, model.name))
+    except (psycopg.IntegrityError, psycopg.DataError, LookupError, ArithmeticError, TypeError, ValueError) as error:
+        first, *others = entries
+        if not others:
+            # Not the detail of the database's error, which would show the row, whosever it is.
+            said = error.diag.message_primary if isinstance(error, psycopg.Error) else type(error).__name__
+            raise NotMade(first.stream, first.version, f"read model {model.name} cannot be made: {said}") from error
+        # By halves, to the very event that cannot be.
+        middle = len(entries) // 2
+        for half in (entries[:middle], entries[middle:]):
+            _take(source, scratch, vault, model, half)
+    except SealBroken as error:
+        raise NotMade(f"read model {model.name}", 0, f"cannot be made: seal broken: {error}") from error
+
+
+class Comparison:
+    """Compares table by table in one snapshot: blocks of rows by their digests, and rows only where these differ."""
+
+    def __init__(
+        self, served: psycopg.Connection[Any], scratch: psycopg.Connection[Any], differences: Differences
+    ) -> None:
+        self._served = served
+        self._scratch = scratch
+        self._differences = differences
+
+    def compare(self, model: ReadModel) -> None:
+        for table in model.tables:
+            ours, theirs = (self._digests(connection, model, table) for connection in (self._scratch, self._served))
+            unlike = sorted(block for block in ours.keys() | theirs.keys() if ours.get(block) != theirs.get(block))
+            for start in range(0, len(unlike), BLOCKS_AT_ONCE):
+                self._compare_rows(model, table, unlike[start : start + BLOCKS_AT_ONCE])
+
+    def _digests(self, connection: psycopg.Connection[Any], model: ReadModel, table: str) -> dict[int, tuple[Any, ...]]:
+        # The digests of a block are added up, as its rows come in no order.
+        halves = [f"sum(('x' || encode(substr(digest, {n}, 7), 'hex'))::bit(56)::bigint)" for n in (1, 8)]
+        rows = connection.execute(
+            self._rows(model, table, f"select block, count(*), {', '.join(halves)} from t group by 1")
+        )
+        return {block: tuple(digest) for block, *digest in rows.fetchall()}
+
+    def _compare_rows(self, model: ReadModel, table: str, blocks: list[int]) -> None:
+        query = self._rows(model, table, "select key, digest, content from t where block = any(%s)")
+        rows: dict[str, tuple[dict[bytes, Any], dict[bytes, Any]]] = defaultdict(lambda: ({}, {}))
+        times: Counter[tuple[str, bytes]] = Counter()
+        for side, connection in enumerate((self._scratch, self._served)):
+            for key, digest, row in connection.execute(query, (blocks,)):
+                rows[key][side][digest] = row
+                times[key, digest] += 1 if side else -1
+        for key in sorted(rows):
+            ours, theirs = rows[key]
+            only_ours = [row for digest, row in ours.items() if times[key, digest] < 0]
+            only_theirs = [row for digest, row in theirs.items() if times[key, digest] > 0]
+            for our, their in zip_longest(only_ours, only_theirs):
+                self._report(table, our, their)
+
+    def _report(self, table: str, ours: dict[str, Any] | None, theirs: dict[str, Any] | None) -> None:
+        """Of a row that only one has, or that is not the same in both."""
+        row = ours or theirs or {}
+        origin = ORIGINS.get(table)
+        stream, version = f"table {table}", 0
+        if origin is not None:
+            stream = f"{origin.category}-{row[origin.key]}"
+            if origin.position is not None:
+                version = self._version(stream, row[origin.position])
+        is_shown = origin is not None and origin.shown
+        if ours is not None and theirs is not None:
+            columns = [name for name in ours if ours[name] != theirs[name]]
+            what = f"a row of table {table} differs in {', '.join(columns)}" + "".join(
+                f"; {name}: the log comes to {ours[name]}, the database serves {theirs[name]}"
+                for name in columns
+                if is_shown
+            )
+        else:
+            what = f"the database lacks a row of table {table}"
+            if theirs is not None:
+                what = f"the database serves a row of table {table} that the log has not, or not as often"
+            what += "".join(f", {name} {value}" for name, value in row.items() if is_shown and value is not None)
+        self._differences.report(stream, version, what)
+
+    def _version(self, stream: str, position: int) -> int:
+        """Of the event at a position, if it is the stream's."""
+        found = self._served.execute(
+            "select originator_version from stored_events where originator_id = %s and notification_id = %s",
+            (stream, position),
+        ).fetchone()
+        return int(found[0]) if found else 0
+
+    def _rows(self, model: ReadModel, table: str, what: LiteralString) -> Composed:
+        """The rows of a table, as ``t``: their keys, blocks, digests and contents."""
+        names = [name for name in _columns(self._scratch, table) if name not in model.volatile]
+        columns, key = (SQL(", ").join(map(Identifier, some)) for some in (names, _key(self._scratch, table)))
+        return SQL(
+            "with keyed as (select row({key})::text as key, row({columns})::text as line, {table}.* from {table}), "
+            "t as (select key, get_byte(sha256(convert_to(key, 'UTF8')), 0) * 16 "
+            "+ get_byte(sha256(convert_to(key, 'UTF8')), 1) / 16 as block, "
+            "sha256(convert_to(line, 'UTF8')) as digest, "
+            "to_jsonb(keyed) - {without}::text[] as content from keyed) "
+        ).format(
+            key=key,
+            columns=columns,
+            table=Identifier(table),
+            without=Literal(["key", "line", *model.volatile]),
+        ) + SQL(what)
+
+
+def _columns(scratch: psycopg.Connection[Any], table: str) -> list[str]:
+    rows = scratch.execute(
+        "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped "
+        "order by attnum",
+        (table,),
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+def _key(scratch: psycopg.Connection[Any], table: str) -> list[str]:
+    rows = scratch.execute(
+        "select attname from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey) "
+        "where i.indrelid = %s::regclass and i.indisprimary order by attnum",
+        (table,),
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+def reached(connection: psycopg.Connection[Any], model: ReadModel, end: int) -> int:
+    """The position that a served read model stands at, the log's newest being ``end``."""
+    if model not in FOLLOWED:
+        return end
+    row = connection.execute("select position from checkpoints where name = %s", (model.name,)).fetchone()
+    return int(row[0]) if row else 0

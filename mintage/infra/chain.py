@@ -1,0 +1,82 @@
+"""Each stream's events form a hash chain over what is stored, sealed as it is, so that erasing a person breaks nothing.
+
+Every part of variable length comes after its length: no two events can be mistaken for one another.
+"""
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from struct import Struct
+from typing import Any, Final
+
+import psycopg
+
+from mintage.domain.recorded import Recorded
+from mintage.projections.sql import array
+
+DOMAIN: Final = b"mintage event 1\0"
+GENESIS: Final = bytes(32)
+"""What comes before a stream's first event."""
+HEADS_MAX: Final = 50_000
+
+_PLACE: Final = Struct(">QQI").pack
+_LENGTH: Final = Struct(">I").pack
+_HEADS: Final = """
+select e.originator_id, e.originator_version, e.hash from unnest(%s::text[], %s::bigint[]) as wanted (stream, version)
+join stored_events e on e.originator_id = wanted.stream and e.originator_version = wanted.version"""
+
+
+def event_hash(previous: bytes, position: int, version: int, stream: str, topic: str, state: bytes) -> bytes:
+    """SHA-256 over the domain, the hash before it in the stream, and the event as it lies in the log."""
+    name, tag = stream.encode(), topic.encode()
+    return sha256(
+        b"".join(
+            (
+                DOMAIN,
+                previous,
+                _PLACE(position, version, len(name)),
+                name,
+                _LENGTH(len(tag)),
+                tag,
+                _LENGTH(len(state)),
+                state,
+            )
+        )
+    ).digest()
+
+
+class Heads:
+    """The newest hash of each stream that was written lately; what is not here, or stale, is read."""
+
+    def __init__(self) -> None:
+        self._heads: dict[str, tuple[int, bytes]] = {}
+
+    async def before(self, connection: psycopg.AsyncConnection[Any], entries: Sequence[Recorded]) -> dict[str, bytes]:
+        """For each stream of a batch the hash that its first event there builds on."""
+        before: dict[str, bytes] = {}
+        missing: dict[str, int] = {}
+        for entry in entries:
+            stream = entry.stream
+            if stream in before or stream in missing:
+                continue
+            if entry.version == 1:
+                before[stream] = GENESIS
+                continue
+            version, head = self._heads.get(stream, (0, GENESIS))
+            if version == entry.version - 1:
+                before[stream] = head
+            else:
+                missing[stream] = entry.version - 1
+        if missing:
+            cursor = await connection.execute(_HEADS, (array(missing), array(missing.values())), binary=True)
+            for stream, _, head in await cursor.fetchall():
+                before[stream] = head
+        return before
+
+    def stored(self, heads: Mapping[str, tuple[int, bytes]]) -> None:
+        """A batch is in the log."""
+        known = self._heads
+        for stream in heads:
+            known.pop(stream, None)
+        known.update(heads)
+        while len(known) > HEADS_MAX:
+            del known[next(iter(known))]
