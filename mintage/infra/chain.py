@@ -3,6 +3,7 @@
 Every part of variable length comes after its length: no two events can be mistaken for one another.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from struct import Struct
@@ -48,7 +49,8 @@ class Heads:
     """The newest hash of each stream that was written lately; what is not here, or stale, is read."""
 
     def __init__(self) -> None:
-        self._heads: dict[str, tuple[int, bytes]] = {}
+        # Ordered: of a plain dict the first is slow to find once many before it are gone.
+        self._heads: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
 
     async def before(self, connection: psycopg.AsyncConnection[Any], entries: Sequence[Recorded]) -> dict[str, bytes]:
         """For each stream of a batch the hash that its first event there builds on."""
@@ -79,4 +81,4 @@ class Heads:
             known.pop(stream, None)
         known.update(heads)
         while len(known) > HEADS_MAX:
-            del known[next(iter(known))]
+            known.popitem(last=False)
