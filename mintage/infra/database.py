@@ -1,6 +1,6 @@
 """Connections to PostgreSQL: one kind of settings for all, a pool for reading, errors under two names."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -39,6 +39,12 @@ _SERVER: Final = {
     "bytea_output": "hex",
     "search_path": "public",
 }
+
+
+def _options(settings: Mapping[str, str]) -> str:
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+
 _CLIENT: Final[dict[str, Any]] = {
     "autocommit": True,
     "client_encoding": "UTF8",
@@ -47,14 +53,14 @@ _CLIENT: Final[dict[str, Any]] = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
-    "options": " ".join(f"-c {name}={value}" for name, value in _SERVER.items()),
+    "options": _options(_SERVER),
 }
 
 
-async def connect(conninfo: str) -> psycopg.AsyncConnection[Any]:
-    """A connection of its own, in autocommit; raises ``Lost``."""
+async def connect(conninfo: str, **server: str) -> psycopg.AsyncConnection[Any]:
+    """A connection of its own, in autocommit, with more settings of the server if need be; raises ``Lost``."""
     try:
-        return await psycopg.AsyncConnection.connect(conninfo, **_CLIENT)
+        return await psycopg.AsyncConnection.connect(conninfo, **{**_CLIENT, "options": _options(_SERVER | server)})
     except GONE as error:
         raise Lost(str(error)) from error
 
