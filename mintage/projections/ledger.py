@@ -15,15 +15,14 @@ from mintage.domain.credits.events import (
     CreditsConsumed,
     CreditsExpired,
     CreditsGranted,
-    CreditsHeld,
     CreditsRemoved,
     HoldCaptured,
-    HoldReleased,
     SpendingReversed,
 )
 from mintage.domain.credits.postings import posting_of
 from mintage.domain.recorded import Recorded
-from mintage.projections.sql import Database, ReadModel, Statement, Value, array, exactly, insert, update
+from mintage.projections import lots
+from mintage.projections.sql import Database, ReadModel, Statement, Value, array, exactly
 
 SCHEMA: Final = """
 create table credit_accounts (
@@ -50,36 +49,6 @@ create table transactions (
     created_at timestamptz not null
 );
 create index transactions_newest on transactions (user_id, position desc);
-create table lots (
-    user_id uuid not null,
-    lot integer not null,
-    amount bigint not null constraint lots_amount check (amount > 0),
-    source text not null,
-    paid_fen bigint not null,
-    expires_at timestamptz,
-    priority integer not null,
-    reference uuid,
-    settled boolean not null default false,
-    position bigint not null,
-    created_at timestamptz not null,
-    primary key (user_id, lot)
-);
-create index lots_due on lots (expires_at) where not settled;
-create table holds (
-    hold_id uuid constraint holds_pkey primary key,
-    user_id uuid not null,
-    amount bigint not null constraint holds_amount check (amount > 0),
-    product text not null,
-    description text not null,
-    state text not null default 'open',
-    captured bigint not null default 0,
-    created_at timestamptz not null,
-    expires_at timestamptz,
-    ended_at timestamptz,
-    constraint holds_captured check (captured between 0 and amount)
-);
-create index holds_open on holds (user_id, created_at desc) where ended_at is null;
-create index holds_due on holds (expires_at) where ended_at is null;
 """
 
 _OPEN: Final = """
@@ -205,67 +174,7 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
     if accounts:
         columns = tuple(map(array, zip(*map(astuple, accounts.values()), strict=True)))
         writes.append(exactly(len(accounts), _POST, columns))
-    return writes + _lots_and_holds(rare) if rare else writes
-
-
-_LOTS: Final = {
-    "user_id": "uuid",
-    "lot": "integer",
-    "amount": "bigint",
-    "source": "text",
-    "paid_fen": "bigint",
-    "expires_at": "timestamptz",
-    "priority": "integer",
-    "reference": "uuid",
-    "position": "bigint",
-    "created_at": "timestamptz",
-}
-_HOLDS: Final = {
-    "hold_id": "uuid",
-    "user_id": "uuid",
-    "amount": "bigint",
-    "product": "text",
-    "description": "text",
-    "created_at": "timestamptz",
-    "expires_at": "timestamptz",
-}
-_ENDED: Final = {"hold_id": "uuid", "state": "text", "captured": "bigint", "ended_at": "timestamptz"}
-
-
-def _lots_and_holds(entries: Sequence[Recorded]) -> list[Statement]:
-    lots: list[tuple[Value, ...]] = []
-    held: list[tuple[Value, ...]] = []
-    ended: list[tuple[Value, ...]] = []
-    for entry in entries:
-        match entry.event:
-            case CreditsGranted() as event:
-                lots.append(
-                    (
-                        entry.key,
-                        event.lot,
-                        event.amount,
-                        event.source,
-                        event.paid_fen,
-                        event.expires_at,
-                        event.priority,
-                        event.reference,
-                        entry.position,
-                        entry.at,
-                    )
-                )
-            case CreditsHeld() as event:
-                row = (event.hold_id, entry.key, event.amount, event.product, event.description)
-                held.append((*row, entry.at, event.expires_at))
-            case HoldCaptured(hold_id=hold_id, amount=amount):
-                ended.append((hold_id, "captured", amount, entry.at))
-            case HoldReleased(hold_id=hold_id, reason=reason):
-                ended.append((hold_id, "expired" if reason == "expired" else "released", 0, entry.at))
-    writes = [insert("lots", _LOTS, lots)] if lots else []
-    if held:
-        writes.append(insert("holds", _HOLDS, held))
-    if ended:
-        writes.append(update("holds", "hold_id", _ENDED, ended))
-    return writes
+    return writes + lots.statements(rare) if rare else writes
 
 
 CREDIT_EVENTS: Final = get_args(CreditEvent)
@@ -273,7 +182,7 @@ CREDIT_EVENTS: Final = get_args(CreditEvent)
 LEDGER: Final = ReadModel(
     name="ledger",
     tables=("credit_accounts", "transactions", "lots", "holds"),
-    schema=SCHEMA,
+    schema=SCHEMA + lots.SCHEMA,
     events=frozenset(CREDIT_EVENTS),
     statements=statements,
     revision=3,
