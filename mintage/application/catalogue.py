@@ -21,14 +21,34 @@ class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     default: Parameter | None = None
 
 
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Somebody who makes what is sold: the protocol spoken to it (``kind``), where, and with whose key.
+
+    ``key`` names the environment variable that holds the key, or with ``_FILE`` added a file that holds it. At most
+    ``concurrency`` jobs are under way there at a time. ``options`` are those of the protocol.
+    """
+
+    kind: Literal["openai-images", "openai-videos", "stability", "comfyui", "replicate"]
+    base_url: str
+    key: str | None = None
+    concurrency: int = 4
+    options: dict[str, Any] = {}
+
+
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``price`` is in credits per request; ``renderer`` names what really serves it."""
+    """``price`` is in credits per request; ``renderer`` names what really serves it, ``upstream`` its name there.
+
+    ``renderer`` is ``builtin`` or a key of ``Catalogue.providers``. A task that is not done ``deadline_s`` after it was
+    accepted fails.
+    """
 
     provider: str
     name: str
     renderer: str
     tasks: tuple[TaskType, ...]
     price: int
+    upstream: str = ""
+    deadline_s: int = 3600
     parameters: dict[str, Bounds] = {}
 
     def checked(self, given: Mapping[str, Any]) -> dict[str, Parameter]:
@@ -72,6 +92,7 @@ class UnknownModel(Refusal):
 class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     money: Money
     models: tuple[Model, ...]
+    providers: dict[str, Source] = {}
 
     def model(self, task: TaskType, provider: str | None, name: str | None) -> Model:
         """The first model that can do the task and fits what the caller named, if anything."""
