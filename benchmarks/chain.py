@@ -33,7 +33,7 @@ from mintage.infra.migrate import migrate
 from mintage.infra.postgres_store import PostgresStore
 from mintage.infra.settings import Settings
 from mintage.projections import INLINE
-from mintage.projections.sql import Statement, array
+from mintage.projections.sql import Statement
 
 SECONDS = 1.0
 ROUNDS = 20
@@ -56,7 +56,7 @@ def bare(
         (entry.stream, entry.version, tag_of(entry), encode(entry), entry.position, entry.command_id)
         for entry in entries
     ]
-    return [Statement(_BARE, tuple(map(array, zip(*rows, strict=True))))], {}
+    return [Statement(_BARE, tuple(zip(*rows, strict=True)))], {}
 
 
 class NoHeads(Heads):

@@ -13,6 +13,7 @@ import mintage.domain
 from mintage.domain.catalogue import DECIDERS, EVENT_TYPES, TAGS, decider_of, numbered
 from mintage.domain.decider import Command, Event, Refusal
 from mintage.domain.recorded import Recorded
+from mintage.infra.columns import kinds_of, packed
 from mintage.projections import FOLLOWED, INLINE, READ_MODELS
 from mintage.projections.sql import ReadModel
 from tests.golden.samples import SAMPLES
@@ -151,6 +152,13 @@ class TestReadModels:
         for sample in SAMPLES:
             for statement in model.statements([sample]):
                 assert statement.sql.count("%s") == len(statement.params)
+
+    @MODELS
+    def test_a_column_has_a_type_that_can_be_packed_and_nothing_else_has(self, model: ReadModel) -> None:
+        for sample in SAMPLES:
+            for statement in model.statements([sample]):
+                for kind, param in zip(kinds_of(statement.sql), statement.params, strict=True):
+                    assert isinstance(param, int | str) if kind is None else packed(kind, param)
 
     @MODELS
     def test_of_nothing_comes_nothing(self, model: ReadModel) -> None:

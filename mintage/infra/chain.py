@@ -12,7 +12,6 @@ from typing import Any, Final
 import psycopg
 
 from mintage.domain.recorded import Recorded
-from mintage.projections.sql import array
 
 DOMAIN: Final = b"mintage event 1\0"
 GENESIS: Final = bytes(32)
@@ -69,7 +68,7 @@ class Heads:
             else:
                 missing[stream] = entry.version - 1
         if missing:
-            cursor = await connection.execute(_HEADS, (array(missing), array(missing.values())), binary=True)
+            cursor = await connection.execute(_HEADS, (list(missing), list(missing.values())), binary=True)
             for stream, _, head in await cursor.fetchall():
                 before[stream] = head
         return before

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import psycopg
 
+from mintage.infra.columns import execute
 from mintage.infra.database import GONE, connect_sync
 from mintage.infra.log_reader import PORTION, head, open_personal, portions
 from mintage.infra.vault import Vault
@@ -35,7 +36,7 @@ def follow_once(connection: psycopg.Connection[Any], vault: Vault, model: ReadMo
             if model.personal:
                 wanted = open_personal(connection, vault, wanted)
             for statement in model.statements(wanted):
-                connection.execute(statement.sql, statement.params)
+                execute(connection, statement)
         if end > after:
             connection.execute(
                 "insert into checkpoints (name, position) values (%s, %s) "

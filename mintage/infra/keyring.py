@@ -11,7 +11,7 @@ from mintage.domain.recorded import Recorded
 from mintage.domain.registration.events import PersonErased, PersonRegistered
 from mintage.infra.codec import owner_of
 from mintage.infra.vault import Vault
-from mintage.projections.sql import Statement, array
+from mintage.projections.sql import Statement
 
 KEYS_MAX: Final = 10_000
 
@@ -61,9 +61,9 @@ class KeyRing:
         if missing:
             for user_id, key in await (await connection.execute(_LOAD, (missing,))).fetchall():
                 self._keys[user_id] = self._vault.unwrap(user_id, key)
-        writes = [Statement(_MAKE, (array(wrapped), array(wrapped.values())))] if made else []
+        writes = [Statement(_MAKE, (wrapped, tuple(wrapped.values())))] if made else []
         if erased:
-            writes += [Statement(sql, (array(erased),)) for sql in _ERASE]
+            writes += [Statement(sql, (erased,)) for sql in _ERASE]
         # A key of this batch is nobody's until the batch is stored.
         return Changes(writes, {**self._keys, **made} if made else self._keys, made, erased)
 

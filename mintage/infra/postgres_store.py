@@ -30,7 +30,7 @@ from mintage.infra.keyring import Changes, KeyRing
 from mintage.infra.sessions import notices
 from mintage.infra.store import TAIL_MAX, Breach, Loaded, Lost, Needs, Snapshot, Stale, Tail
 from mintage.infra.vault import Vault
-from mintage.projections.sql import ReadModel, Statement, Value, array
+from mintage.projections.sql import ReadModel, Statement, Value
 
 _log = logging.getLogger(__name__)
 
@@ -114,7 +114,9 @@ class PostgresStore:
             if needs.streams:
                 loaded.streams = await self._states(connection, needs.streams)
             if needs.receipts:
-                for row in await _all(connection, _RECEIPTS, tuple(map(array, zip(*needs.receipts, strict=True)))):
+                for row in await _all(
+                    connection, _RECEIPTS, [list(column) for column in zip(*needs.receipts, strict=True)]
+                ):
                     receipt = Receipt(*row)
                     loaded.receipts[(receipt.user_id, receipt.path, receipt.key)] = receipt
             if needs.numbers:
@@ -174,7 +176,7 @@ class PostgresStore:
             for snapshot in snapshots
         ]
         if rows:
-            writes.append(Statement(_SNAP, tuple(map(array, zip(*rows, strict=True)))))
+            writes.append(Statement(_SNAP, tuple(zip(*rows, strict=True))))
         return writes
 
     # -- reading
@@ -185,7 +187,7 @@ class PostgresStore:
         """Fold each stream from its snapshot on; in bounded portions where there is none to start from."""
         states: dict[str, tuple[int, Any]] = {stream: (0, decider_of(stream).initial) for stream in streams}
         shapes = [decider_of(stream).shape for stream in streams]
-        for stream, version, state in await _all(connection, _SNAPSHOTS, (array(streams), array(shapes))):
+        for stream, version, state in await _all(connection, _SNAPSHOTS, (list(streams), shapes)):
             kind = type(decider_of(stream).initial)
             states[stream] = (version, msgspec.json.decode(state, type=kind))
         for stream in streams:
@@ -193,7 +195,7 @@ class PostgresStore:
         unread = list(streams)
         while unread:
             after = [states[stream][0] for stream in unread]
-            rows = await _all(connection, _STREAMS, (array(unread), array(after)))
+            rows = await _all(connection, _STREAMS, (unread, after))
             for row in rows:
                 entry = decode(*row)
                 state = states[entry.stream][1]
@@ -266,7 +268,7 @@ def _append(
         heads[stream] = (version, digest)
         rows.append((stream, version, tag, state, position, command_id, digest))
         previous = entry.command_id
-    return [Statement(_APPEND, tuple(map(array, zip(*rows, strict=True))))], heads
+    return [Statement(_APPEND, tuple(zip(*rows, strict=True)))], heads
 
 
 def _evolved(entry: Recorded, state: Any) -> Any:

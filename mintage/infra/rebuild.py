@@ -14,6 +14,7 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from mintage.domain.recorded import Recorded
+from mintage.infra.columns import execute
 from mintage.infra.database import connect_sync
 from mintage.infra.follower import follower_lock
 from mintage.infra.log_reader import head, open_personal, portions
@@ -139,7 +140,7 @@ def apply(
     if model.personal:
         wanted = open_personal(keys or connection, vault, wanted)
     for statement in model.statements(wanted):
-        connection.execute(statement.sql, statement.params)
+        execute(connection, statement)
 
 
 @contextmanager

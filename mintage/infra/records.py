@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from mintage.application.records import CodeIssued, PasswordSet, Receipt, Record, TokenEnded
-from mintage.projections.sql import Statement, Value, array
+from mintage.projections.sql import Statement, Value
 
 _SET_PASSWORD: Final = """
 insert into credentials (user_id, password_hash) select * from unnest(%s::uuid[], %s::text[])
@@ -51,7 +51,7 @@ def statements(records: Sequence[Record]) -> Iterator[Statement]:
     for kind, (sql, row) in _WRITERS.items():
         rows = {_identity(record): row(record) for record in records if type(record) is kind}
         if rows:
-            yield Statement(sql, tuple(map(array, zip(*rows.values(), strict=True))))
+            yield Statement(sql, tuple(zip(*rows.values(), strict=True)))
 
 
 def _identity(record: Record) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from mintage.domain.recorded import Recorded
 from mintage.domain.registration.events import PasswordChanged, PersonErased, RoleGranted
 from mintage.infra.database import connect
 from mintage.projections.people import Standing, standing_of
-from mintage.projections.sql import Database, Statement, array
+from mintage.projections.sql import Database, Statement
 
 CHANNEL: Final = "mintage_sessions"
 KEPT_MAX: Final = 50_000
@@ -30,7 +30,7 @@ def notices(entries: Iterable[Recorded], records: Iterable[Record]) -> list[Stat
     people = changed(entries, records)
     if not people:
         return []
-    return [Statement("select pg_notify(%s, user_id) from unnest(%s::text[]) as user_id", (CHANNEL, array(people)))]
+    return [Statement("select pg_notify(%s, user_id) from unnest(%s::text[]) as user_id", (CHANNEL, people))]
 
 
 class Standings:

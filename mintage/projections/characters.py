@@ -15,7 +15,7 @@ from mintage.domain.character.events import (
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.events import PersonErased
 from mintage.projections.ledger import count
-from mintage.projections.sql import Database, ReadModel, Statement, Value, array, insert, update
+from mintage.projections.sql import Database, ReadModel, Statement, Value, insert, update
 
 SCHEMA: Final = """
 create table characters (
@@ -84,7 +84,7 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
     for columns, rows in ((_RENAMED, renamed), (_PICTURED, pictured), (_CHANGED, changed)):
         if rows:
             writes.append(update("characters", "character_id", columns, list(rows.values())))
-    writes += [Statement(sql, (array(ids),)) for sql, ids in ((_DELETE, deleted), (_ERASE, erased)) if ids]
+    writes += [Statement(sql, (ids,)) for sql, ids in ((_DELETE, deleted), (_ERASE, erased)) if ids]
     return writes
 
 

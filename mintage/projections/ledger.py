@@ -22,7 +22,7 @@ from mintage.domain.credits.events import (
 from mintage.domain.credits.postings import posting_of
 from mintage.domain.recorded import Recorded
 from mintage.projections import lots
-from mintage.projections.sql import Database, ReadModel, Statement, Value, array, exactly
+from mintage.projections.sql import Database, ReadModel, Statement, Value, exactly
 
 SCHEMA: Final = """
 create table credit_accounts (
@@ -168,11 +168,11 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
             rare.append(entry)
     writes = []
     if opened:
-        writes.append(Statement(_OPEN, tuple(map(array, zip(*opened, strict=True)))))
+        writes.append(Statement(_OPEN, tuple(zip(*opened, strict=True))))
     if lines:
-        writes.append(Statement(_ENTER, tuple(map(array, zip(*lines, strict=True)))))
+        writes.append(Statement(_ENTER, tuple(zip(*lines, strict=True))))
     if accounts:
-        columns = tuple(map(array, zip(*map(astuple, accounts.values()), strict=True)))
+        columns = tuple(zip(*map(astuple, accounts.values()), strict=True))
         writes.append(exactly(len(accounts), _POST, columns))
     return writes + lots.statements(rare) if rare else writes
 

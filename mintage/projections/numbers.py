@@ -9,7 +9,7 @@ from mintage.domain.generation.events import GenerationRequested
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.events import PersonRegistered
 from mintage.domain.work.events import WorkCreated
-from mintage.projections.sql import ReadModel, Statement, array
+from mintage.projections.sql import ReadModel, Statement
 
 SCHEMA: Final = "create table numbers (kind text primary key, last bigint not null);"
 
@@ -20,7 +20,7 @@ on conflict (kind) do update set last = excluded.last"""
 
 def statements(entries: Sequence[Recorded]) -> list[Statement]:
     last = dict(named for entry in entries if (named := numbered(entry.event)) is not None)
-    return [Statement(_SET, (array(last), array(last.values())))] if last else []
+    return [Statement(_SET, (last, tuple(last.values())))] if last else []
 
 
 NUMBERS: Final = ReadModel(

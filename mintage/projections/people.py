@@ -30,7 +30,7 @@ from mintage.domain.registration.events import (
     RoleGranted,
 )
 from mintage.domain.registration.names import Login, name_key
-from mintage.projections.sql import Database, ReadModel, Statement, Value, array, exactly, insert, update
+from mintage.projections.sql import Database, ReadModel, Statement, Value, exactly, insert, update
 
 # Names may change hands within a batch: who is to be unique is asked at the end of each statement.
 SCHEMA: Final = """
@@ -205,7 +205,7 @@ def _update(column: str, rows: list[tuple[Value, ...]]) -> Statement:
     if column != "email":
         return update("people", "user_id", {"user_id": "uuid", column: _COLUMNS[column]}, rows)
     user_ids, emails = zip(*rows, strict=True)
-    return exactly(len(rows), _CHANGE_EMAIL, (array(user_ids), array(emails)))
+    return exactly(len(rows), _CHANGE_EMAIL, (user_ids, emails))
 
 
 def _key(username: str | None) -> str | None:

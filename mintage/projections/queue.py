@@ -19,7 +19,7 @@ from mintage.domain.generation.events import (
     TaskType,
 )
 from mintage.domain.recorded import Recorded
-from mintage.projections.sql import Database, ReadModel, Statement, Value, array, insert, update
+from mintage.projections.sql import Database, ReadModel, Statement, Value, insert, update
 
 SCHEMA: Final = """
 create table queue (
@@ -87,7 +87,7 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
         columns = {"task_id": "uuid", "attempt": "integer", "fence": "bigint", "worker": "text"}
         writes.append(update("queue", "task_id", columns, list(started.values())))
     if ended:
-        writes.append(Statement("delete from queue where task_id = any(%s::uuid[])", (array(ended),)))
+        writes.append(Statement("delete from queue where task_id = any(%s::uuid[])", (ended,)))
     return writes
 
 

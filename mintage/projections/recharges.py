@@ -6,7 +6,7 @@ from typing import Final
 from mintage.domain.recharge.decider import PaymentUsed, RefundUsed
 from mintage.domain.recharge.events import RechargePaid, RechargeRefunded, RechargeRequested
 from mintage.domain.recorded import Recorded
-from mintage.projections.sql import ReadModel, Statement, Value, array, exactly, insert, update
+from mintage.projections.sql import ReadModel, Statement, Value, exactly, insert, update
 
 SCHEMA: Final = """
 create table recharges (
@@ -92,7 +92,7 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
     if paid:
         writes.append(update("recharges", "recharge_id", _PAID, paid))
     if refunded:
-        columns = tuple(map(array, zip(*refunded, strict=True)))
+        columns = tuple(zip(*refunded, strict=True))
         writes.append(exactly(len(refunded), _REFUND, columns))
         writes.append(Statement(_SUM, (columns[0], columns[2])))
     return writes

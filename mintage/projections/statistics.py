@@ -9,7 +9,7 @@ from mintage.domain.generation.events import GenerationCompleted, GenerationFail
 from mintage.domain.recharge.events import RechargePaid
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.events import PersonRegistered
-from mintage.projections.sql import ReadModel, Statement, array
+from mintage.projections.sql import ReadModel, Statement
 
 SCHEMA: Final = """
 create table statistics (
@@ -21,7 +21,8 @@ create table statistics (
 """
 
 _ADD: Final = """
-insert into statistics (day, measure, total) select * from unnest(%s::date[], %s::text[], %s::bigint[])
+insert into statistics (day, measure, total)
+select day::date, measure, total from unnest(%s::text[], %s::text[], %s::bigint[]) as one (day, measure, total)
 on conflict (day, measure) do update set total = statistics.total + excluded.total"""
 
 MEASURES: Final[dict[type[Any], tuple[tuple[str, Callable[[Any], int]], ...]]] = {
@@ -47,7 +48,7 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
     if not totals:
         return []
     days, measures = zip(*totals, strict=True)
-    return [Statement(_ADD, (array(days), array(measures), array(totals.values())))]
+    return [Statement(_ADD, (days, measures, tuple(totals.values())))]
 
 
 STATISTICS: Final = ReadModel(

@@ -16,7 +16,7 @@ from mintage.domain.generation.events import (
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.events import PersonErased
 from mintage.projections.ledger import count
-from mintage.projections.sql import Database, ReadModel, Statement, Value, array, exactly, insert, update
+from mintage.projections.sql import Database, ReadModel, Statement, Value, exactly, insert, update
 
 SCHEMA: Final = """
 create table tasks (
@@ -133,11 +133,11 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
     if requested:
         writes.append(insert("tasks", _COLUMNS, requested))
     if started:
-        writes.append(exactly(len(started), _START, tuple(map(array, zip(*started.values(), strict=True)))))
+        writes.append(exactly(len(started), _START, tuple(zip(*started.values(), strict=True))))
     if ended:
         writes.append(update("tasks", "task_id", _ENDED_COLUMNS, list(ended.values())))
     if erased:
-        writes.append(Statement(_ERASE, (array(erased),)))
+        writes.append(Statement(_ERASE, (erased,)))
     return writes
 
 

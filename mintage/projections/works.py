@@ -20,7 +20,7 @@ from mintage.domain.work.events import (
     WorkUnpublished,
 )
 from mintage.projections.ledger import count
-from mintage.projections.sql import Database, ReadModel, Statement, Value, array, insert, update
+from mintage.projections.sql import Database, ReadModel, Statement, Value, insert, update
 
 # What was deleted stays as a row that nobody is shown, so that its files can be seen to until they are gone.
 SCHEMA: Final = """
@@ -139,7 +139,7 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
         update("works", "work_id", _CHANGES[kind], list(rows.values())) for kind, rows in changes.items() if rows
     ]
     if erased:
-        writes.append(Statement(_ERASE, (array(erased),)))
+        writes.append(Statement(_ERASE, (erased,)))
     return writes
 
 

@@ -24,6 +24,7 @@ from mintage.domain.registration.events import (
     PhoneChanged,
     RoleGranted,
 )
+from mintage.infra.columns import execute
 from mintage.infra.database import connect_sync
 from mintage.projections.people import PEOPLE
 
@@ -193,5 +194,5 @@ def filled(connection: psycopg.Connection[Any], cut: Iterator[list[Recorded]]) -
     for batch in cut:
         with connection.transaction():
             for statement in PEOPLE.statements(batch):
-                connection.execute(statement.sql, statement.params)
+                execute(connection, statement)
     return connection.execute(f"select {COLUMNS}, updated_at from people order by 1").fetchall()

@@ -19,6 +19,7 @@ from mintage.infra import keyring
 from mintage.infra import postgres_store as postgres_store_module
 from mintage.infra.database import connect
 from mintage.infra.exchange import Exchange
+from mintage.infra.identifiers import new_id
 from mintage.infra.postgres_store import PostgresStore
 from mintage.infra.store import Breach, Lost, Stale
 from mintage.projections import INLINE
@@ -70,7 +71,7 @@ async def test_the_log_is_append_only(store: PostgresStore, conninfo: str, state
 
 OVERDRAFTS: list[tuple[str, AnyEvent]] = [
     ("credit_accounts_available", consumed(6)),
-    ("credit_accounts_held", HoldReleased(hold_id="h", amount=1, returned=(), reason="failed")),
+    ("credit_accounts_held", HoldReleased(hold_id=new_id(), amount=1, returned=(), reason="failed")),
 ]
 
 
