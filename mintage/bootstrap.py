@@ -142,8 +142,7 @@ async def running(
         chores: list[Chore] = [works.finish, erasure.finish, lambda: avatars.tidy(db, clock()), media.tidy]
         expiry = Expiry(db, ledger, generations, media, clock=clock)
         duties: list[Duty] = [sessions.listen, lambda: keep_tidy(db, clock, chores), expiry.run]
-        duties += [Follower(place.conninfo, place.vault, model).run for model in FOLLOWED]
-        duties.append(sealer_of(settings, place, clock).run)
+        duties += [Follower(place.conninfo, place.vault, *FOLLOWED).run, sealer_of(settings, place, clock).run]
         if place.embedded is not None:
             embedded = place.embedded
             duties.append(lambda: _keep_up(embedded))

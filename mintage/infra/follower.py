@@ -1,13 +1,17 @@
-"""Followed read models trail the log: each portion of events is applied once, with its checkpoint, or not at all."""
+"""Followed read models trail the log: each portion of events is applied once, with its checkpoint, or not at all.
+
+They go together, so that the log is read and decoded once for all of them; one that cannot go on keeps no other.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
 import psycopg
 
+from mintage.domain.recorded import Recorded
 from mintage.infra.columns import execute
 from mintage.infra.database import GONE, connect_sync
 from mintage.infra.log_reader import PORTION, head, open_personal, portions
@@ -19,31 +23,49 @@ _log = logging.getLogger(__name__)
 IDLE_S: Final = 1.0
 
 
+_CHECKPOINTS: Final = "select name, position from checkpoints where name = any(%s)"
+_REACHED: Final = """
+insert into checkpoints (name, position) select unnest(%s::text[]), %s
+on conflict (name) do update set position = excluded.position"""
+
+
 def follower_lock(model: ReadModel) -> int:
     """The advisory lock under which a followed read model is written."""
     return int.from_bytes(sha256(f"follower {model.name}".encode()).digest()[:8], signed=True)
 
 
-def follow_once(connection: psycopg.Connection[Any], vault: Vault, model: ReadModel) -> int:
-    """Apply the next portion of events after the checkpoint; returns how many there were."""
+def follow_once(connection: psycopg.Connection[Any], vault: Vault, *models: ReadModel) -> int:
+    """Apply the next portion of events to those of the models that are furthest behind; returns how many there were."""
     with connection.transaction():
-        connection.execute("select pg_advisory_xact_lock(%s)", (follower_lock(model),))
-        row = connection.execute("select position from checkpoints where name = %s", (model.name,)).fetchone()
-        after = int(row[0]) if row else 0
-        end = min(head(connection), after + PORTION)
+        for lock in sorted(map(follower_lock, models)):
+            connection.execute("select pg_advisory_xact_lock(%s)", (lock,))
+        found = dict(connection.execute(_CHECKPOINTS, ([model.name for model in models],)).fetchall())
+        reached: dict[str, int] = {model.name: found.get(model.name, 0) for model in models}
+        after = min(reached.values())
+        behind = [model for model in models if reached[model.name] == after]
+        end = min(head(connection), after + PORTION, *(position for position in reached.values() if position > after))
         for entries in portions(connection, after=after, upto=end):
-            wanted = [entry for entry in entries if type(entry.event) in model.events]
-            if model.personal:
-                wanted = open_personal(connection, vault, wanted)
-            for statement in model.statements(wanted):
-                execute(connection, statement)
+            for model in behind:
+                apply(connection, vault, model, entries)
         if end > after:
-            connection.execute(
-                "insert into checkpoints (name, position) values (%s, %s) "
-                "on conflict (name) do update set position = excluded.position",
-                (model.name, end),
-            )
+            connection.execute(_REACHED, ([model.name for model in behind], end))
     return end - after
+
+
+def apply(
+    connection: psycopg.Connection[Any],
+    vault: Vault,
+    model: ReadModel,
+    entries: Sequence[Recorded],
+    *,
+    keys: psycopg.Connection[Any] | None = None,
+) -> None:
+    """Write what events make of a read model; ``keys`` is where the persons' keys are, if that is another database."""
+    wanted = [entry for entry in entries if type(entry.event) in model.events]
+    if model.personal:
+        wanted = open_personal(keys or connection, vault, wanted)
+    for statement in model.statements(wanted):
+        execute(connection, statement)
 
 
 class Steps:
@@ -97,9 +119,25 @@ class Steps:
 
 
 class Follower(Steps):
-    """Keeps one followed read model close behind the log until it is cancelled."""
+    """Keeps followed read models close behind the log until it is cancelled."""
 
-    def __init__(self, conninfo: str, vault: Vault, model: ReadModel) -> None:
-        super().__init__(
-            f"read model {model.name}", conninfo, lambda connection: follow_once(connection, vault, model) == PORTION
-        )
+    def __init__(self, conninfo: str, vault: Vault, *models: ReadModel) -> None:
+        def step(connection: psycopg.Connection[Any]) -> bool:
+            try:
+                return follow_once(connection, vault, *models) == PORTION
+            except GONE:
+                raise
+            except Exception:  # noqa: BLE001 -- said below, of the one that cannot
+                tried = [alone(connection, model) for model in models]
+                return any(tried)
+
+        def alone(connection: psycopg.Connection[Any], model: ReadModel) -> bool:
+            try:
+                return follow_once(connection, vault, model) == PORTION
+            except GONE:
+                raise
+            except Exception:  # noqa: BLE001 -- nothing was kept of the step; it is tried again
+                _log.exception("read model %s cannot go on", model.name)
+                return False
+
+        super().__init__("the follower", conninfo, step)

@@ -61,7 +61,7 @@ class KeyRing:
         if missing:
             for user_id, key in await (await connection.execute(_LOAD, (missing,))).fetchall():
                 self._keys[user_id] = self._vault.unwrap(user_id, key)
-        writes = [Statement(_MAKE, (wrapped, tuple(wrapped.values())))] if made else []
+        writes = [Statement(_MAKE, (list(wrapped), list(wrapped.values())))] if made else []
         if erased:
             writes += [Statement(sql, (erased,)) for sql in _ERASE]
         # A key of this batch is nobody's until the batch is stored.

@@ -4,7 +4,7 @@ The writers wait only while the last events are caught up, once for the comparis
 comparison itself runs in a snapshot of its own.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, Final
@@ -13,11 +13,9 @@ import msgspec
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
-from mintage.domain.recorded import Recorded
-from mintage.infra.columns import execute
 from mintage.infra.database import connect_sync
-from mintage.infra.follower import follower_lock
-from mintage.infra.log_reader import head, open_personal, portions
+from mintage.infra.follower import apply, follower_lock
+from mintage.infra.log_reader import head, portions
 from mintage.infra.postgres_store import LOG_LOCK
 from mintage.infra.vault import Vault
 from mintage.projections import DROP_VIEWS, INLINE, READ_MODELS, VIEWS
@@ -125,22 +123,6 @@ def _catch_up(
             apply(connection, vault, model, entries)
         progress(entries[-1].position, end)
     return max(position, end)
-
-
-def apply(
-    connection: psycopg.Connection[Any],
-    vault: Vault,
-    model: ReadModel,
-    entries: Sequence[Recorded],
-    *,
-    keys: psycopg.Connection[Any] | None = None,
-) -> None:
-    """Write what events make of a read model; ``keys`` is where the persons' keys are, if that is another database."""
-    wanted = [entry for entry in entries if type(entry.event) in model.events]
-    if model.personal:
-        wanted = open_personal(keys or connection, vault, wanted)
-    for statement in model.statements(wanted):
-        execute(connection, statement)
 
 
 @contextmanager

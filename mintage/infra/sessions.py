@@ -30,7 +30,7 @@ def notices(entries: Iterable[Recorded], records: Iterable[Record]) -> list[Stat
     people = changed(entries, records)
     if not people:
         return []
-    return [Statement("select pg_notify(%s, user_id) from unnest(%s::text[]) as user_id", (CHANNEL, people))]
+    return [Statement("select pg_notify(%s, user_id) from unnest(%s::text[]) as user_id", (CHANNEL, list(people)))]
 
 
 class Standings:

@@ -20,7 +20,7 @@ on conflict (kind) do update set last = excluded.last"""
 
 def statements(entries: Sequence[Recorded]) -> list[Statement]:
     last = dict(named for entry in entries if (named := numbered(entry.event)) is not None)
-    return [Statement(_SET, (last, tuple(last.values())))] if last else []
+    return [Statement(_SET, (list(last), list(last.values())))] if last else []
 
 
 NUMBERS: Final = ReadModel(

@@ -10,7 +10,7 @@ from mintage.domain.credits.events import CreditEvent, CreditsClawedBack
 from mintage.domain.credits.postings import Posting, posting_of
 from mintage.domain.recorded import Recorded
 from mintage.projections.ledger import CREDIT_EVENTS, line_of
-from mintage.projections.sql import ReadModel, Statement, Value, insert
+from mintage.projections.sql import ReadModel, Statement, Value, insert_said
 
 SCHEMA: Final = """
 create table postings (
@@ -23,17 +23,17 @@ create table postings (
     reference uuid,
     gateway text,
     product text,
-    available bigint not null,
-    held bigint not null,
-    owed bigint not null,
-    paid bigint not null,
-    promotional bigint not null,
-    revenue bigint not null,
-    breakage bigint not null,
-    receivable_fen bigint not null,
-    paid_fen bigint not null,
-    revenue_fen bigint not null,
-    breakage_fen bigint not null,
+    available bigint not null default 0,
+    held bigint not null default 0,
+    owed bigint not null default 0,
+    paid bigint not null default 0,
+    promotional bigint not null default 0,
+    revenue bigint not null default 0,
+    breakage bigint not null default 0,
+    receivable_fen bigint not null default 0,
+    paid_fen bigint not null default 0,
+    revenue_fen bigint not null default 0,
+    breakage_fen bigint not null default 0,
     constraint postings_credits check (available + held + owed + paid + promotional + revenue + breakage = 0),
     constraint postings_fen check (receivable_fen + paid_fen + revenue_fen + breakage_fen = 0)
 );
@@ -103,7 +103,7 @@ def _reference(event: CreditEvent) -> str | None:
 
 def statements(entries: Sequence[Recorded]) -> list[Statement]:
     rows = [row_of(entry) for entry in entries if isinstance(entry.event, CREDIT_EVENTS)]
-    return [insert("postings", _COLUMNS, rows)] if rows else []
+    return [insert_said("postings", _COLUMNS, rows)] if rows else []
 
 
 POSTINGS: Final = ReadModel(
@@ -112,4 +112,5 @@ POSTINGS: Final = ReadModel(
     schema=SCHEMA,
     events=frozenset(CREDIT_EVENTS),
     statements=statements,
+    revision=2,
 )

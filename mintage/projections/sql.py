@@ -61,10 +61,19 @@ def exactly(rows: int, change: str, params: tuple[Any, ...]) -> Statement:
 
 def insert(table: str, columns: dict[str, str], rows: Sequence[tuple[Value, ...]]) -> Statement:
     """One insert for all rows; ``columns`` maps each column to its type."""
+    return _insert(table, columns, tuple(zip(*rows, strict=True)))
+
+
+def insert_said(table: str, columns: dict[str, str], rows: Sequence[tuple[Value, ...]]) -> Statement:
+    """The same where most columns are 0 or null: one that is so in all rows is left to its default."""
+    said = {name: values for name, values in zip(columns, zip(*rows, strict=True), strict=True) if any(values)}
+    return _insert(table, {name: columns[name] for name in said}, tuple(said.values()))
+
+
+def _insert(table: str, columns: dict[str, str], values: tuple[tuple[Value, ...], ...]) -> Statement:
     names = ", ".join(columns)
     casts = ", ".join(f"%s::{kind}[]" for kind in columns.values())
-    sql = f"insert into {table} ({names}) select * from unnest({casts})"
-    return Statement(sql, tuple(zip(*rows, strict=True)))
+    return Statement(f"insert into {table} ({names}) select * from unnest({casts})", values)
 
 
 def update(table: str, key: str, columns: dict[str, str], rows: Sequence[tuple[Value, ...]]) -> Statement:

@@ -48,7 +48,7 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
     if not totals:
         return []
     days, measures = zip(*totals, strict=True)
-    return [Statement(_ADD, (days, measures, tuple(totals.values())))]
+    return [Statement(_ADD, (days, measures, list(totals.values())))]
 
 
 STATISTICS: Final = ReadModel(

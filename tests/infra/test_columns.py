@@ -1,6 +1,6 @@
 """A column arrives in PostgreSQL as it was sent, over both ways, and what is not of its type is refused before."""
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -75,7 +75,7 @@ def test_a_moment_is_the_same_in_whatever_zone_it_is_said() -> None:
         ("uuid", ["not one"]),
     ],
 )
-def test_what_is_not_of_the_type_is_refused_before_it_is_sent(kind: str, column: Collection[Any]) -> None:
+def test_what_is_not_of_the_type_is_refused_before_it_is_sent(kind: str, column: Sequence[Any]) -> None:
     with pytest.raises(ValueError, match=r"NUL|not a UUID|non-hexadecimal"):
         packed(kind, column)
 

@@ -2,16 +2,21 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
+from mintage.domain.recorded import Recorded
 from mintage.infra import follower as module
 from mintage.infra.database import connect_sync
 from mintage.infra.follower import Follower, follow_once
 from mintage.infra.rebuild import rebuild
+from mintage.projections.postings import POSTINGS
+from mintage.projections.sql import Statement
 from mintage.projections.statistics import STATISTICS
 from tests.conftest import VAULT, until
 from tests.infra.kit import TERMINATE, consume, grant, journal_on, one, outcomes, rows, run_sql, some_id
@@ -138,3 +143,28 @@ async def test_a_follower_that_is_stopped_in_the_middle_lets_go_of_its_connectio
     await until(lambda: asyncio.to_thread(lambda: rows(conninfo, left) == []))
     assert spent(conninfo) in {0, 18}
     assert (spent(conninfo) == 18) == (checkpoint(conninfo) == 10)
+
+
+async def test_read_models_go_together_and_one_that_cannot_go_on_keeps_no_other(
+    conninfo: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await spend(conninfo, 9)
+
+    def broken(entries: Sequence[Recorded]) -> list[Statement]:
+        raise KeyError("a mistake in its mapping")
+
+    model = replace(POSTINGS, statements=broken)
+    following = asyncio.create_task(Follower(conninfo, VAULT, model, STATISTICS).run())
+    with caplog.at_level(logging.ERROR):
+        await until(lambda: asyncio.to_thread(lambda: spent(conninfo) == 18))
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    assert "read model postings cannot go on" in caplog.text
+    assert "read model statistics" not in caplog.text
+    # Mended, it comes from behind to where the others are, and then they go on together.
+    with connect_sync(conninfo) as connection:
+        assert [follow_once(connection, VAULT, POSTINGS, STATISTICS) for _ in range(2)] == [10, 0]
+        await spend(conninfo, 9)
+        assert follow_once(connection, VAULT, POSTINGS, STATISTICS) == 10
+    for mended in (POSTINGS, STATISTICS):
+        assert rebuild(conninfo, VAULT, mended, swap=False).differences == dict.fromkeys(mended.tables, 0)

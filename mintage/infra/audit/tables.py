@@ -14,8 +14,8 @@ from mintage.domain.recorded import Recorded
 from mintage.infra.audit.findings import Differences
 from mintage.infra.codec import UPCASTERS
 from mintage.infra.database import connect_sync
+from mintage.infra.follower import apply
 from mintage.infra.log_reader import Damaged, portions
-from mintage.infra.rebuild import apply
 from mintage.infra.vault import SealBroken, Vault
 from mintage.projections import FOLLOWED, READ_MODELS
 from mintage.projections.sql import ReadModel
