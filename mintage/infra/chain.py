@@ -5,6 +5,7 @@ Every part of variable length comes after its length: no two events can be mista
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from struct import Struct
 from typing import Any, Final
@@ -27,21 +28,16 @@ join stored_events e on e.originator_id = wanted.stream and e.originator_version
 
 def event_hash(previous: bytes, position: int, version: int, stream: str, topic: str, state: bytes) -> bytes:
     """SHA-256 over the domain, the hash before it in the stream, and the event as it lies in the log."""
-    name, tag = stream.encode(), topic.encode()
-    return sha256(
-        b"".join(
-            (
-                DOMAIN,
-                previous,
-                _PLACE(position, version, len(name)),
-                name,
-                _LENGTH(len(tag)),
-                tag,
-                _LENGTH(len(state)),
-                state,
-            )
-        )
-    ).digest()
+    name = stream.encode()
+    place = _PLACE(position, version, len(name))
+    return sha256(b"".join((DOMAIN, previous, place, name, _measured(topic), _LENGTH(len(state)), state))).digest()
+
+
+@lru_cache(maxsize=256)
+def _measured(topic: str) -> bytes:
+    """A tag after its length; there are not many."""
+    tag = topic.encode()
+    return _LENGTH(len(tag)) + tag
 
 
 class Heads:

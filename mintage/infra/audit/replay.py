@@ -149,8 +149,13 @@ class _Replay:
             return
         if fold.sound:
             account = fold.state
-            mine = (account.available, account.held, account.owed, fen_left(account))
-            replayed.left = tuple(map(sum, zip(replayed.left, mine, strict=True)))  # type: ignore[assignment]
+            available, held, owed, fen = replayed.left
+            replayed.left = (
+                available + account.available,
+                held + account.held,
+                owed + account.owed,
+                fen + fen_left(account),
+            )
             self._ended.append(fold)
             if len(self._ended) == SETTLED_AT_ONCE:
                 self._settle()

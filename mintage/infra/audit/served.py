@@ -1,8 +1,8 @@
 """What the database serves about an account beside what its events come to, at the very version that is served."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
-from uuid import UUID
 
 import psycopg
 
@@ -14,12 +14,13 @@ from mintage.infra.audit.fold import COLUMNS, Fold, Report
 from mintage.infra.codec import decode
 
 AT_ONCE: Final = 2_000
+_ACCOUNT: Final = re.compile(r"credits-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
 # One statement, so that balance and holds are of one moment.
 _SERVED: Final = """
-select a.user_id::text, a.version, a.available, a.held, a.owed, coalesce(
-    (select jsonb_object_agg(hold_id, amount) from holds h where h.user_id = a.user_id and ended_at is null), '{}'),
-    array(select lot from lots l where l.user_id = a.user_id and settled)
+select a.user_id::text, a.version, a.available, a.held, a.owed,
+    (select jsonb_object_agg(hold_id, amount) from holds h where h.user_id = a.user_id and ended_at is null),
+    (select array_agg(lot) from lots l where l.user_id = a.user_id and settled)
 from credit_accounts a where a.user_id = any(%s::uuid[])"""
 _BEYOND: Final = f"""
 select {COLUMNS} from stored_events
@@ -50,13 +51,14 @@ def require_served(connection: psycopg.Connection[Any], folds: Sequence[Fold], r
         if not fold.sound:
             continue
         account: CreditAccount = fold.state
-        ours = _said(account.available, account.held, account.owed, fold.version)
-        theirs = _said(available, held, owed, version)
+        ours = account.available, account.held, account.owed, fold.version
+        theirs = available, held, owed, version
         if ours != theirs:
-            report(fold.stream, fold.version, f"the log comes to {ours}; the database serves {theirs}")
-        elif holds != {hold_id: sum_of(hold.lots) for hold_id, hold in account.holds.items()}:
+            differing = f"the log comes to {_said(*ours)}; the database serves {_said(*theirs)}"
+            report(fold.stream, fold.version, differing)
+        elif (holds or {}) != {hold_id: sum_of(hold.lots) for hold_id, hold in account.holds.items()}:
             report(fold.stream, fold.version, "the open holds that the database serves are not those of the log")
-        elif left := [lot.number for lot in account.lots if lot.number in settled]:
+        elif settled and (left := [lot.number for lot in account.lots if lot.number in settled]):
             report(fold.stream, fold.version, f"lots {left} are there and marked as settled: they would never expire")
 
 
@@ -123,8 +125,5 @@ def _said(available: int, held: int, owed: int, version: int) -> str:
 
 def _user_of(fold: Fold) -> str | None:
     """The account's user; None of a stream whose name is no id's, written as ids are."""
-    user_id = fold.stream.partition("-")[2]
-    try:
-        return user_id if str(UUID(user_id)) == user_id else None
-    except ValueError:
-        return None
+    named = _ACCOUNT.fullmatch(fold.stream)
+    return None if named is None else named[1]
