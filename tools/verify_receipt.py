@@ -175,10 +175,10 @@ def checkpoint_of(note: str, name: str, public: bytes, key_id: bytes) -> tuple[i
 
 
 def hash_of(event: dict[str, Any]) -> bytes:
-    """The event's hash, which covers the one before it in its stream."""
+    """The event's hash, which covers the one before it in its stream, and is its leaf in the tree."""
     stream, topic, state = (event[name].encode() for name in ("stream", "topic", "state"))
     return hashlib.sha256(
-        b"mintage event 1\0"
+        b"\0mintage event 1\0"
         + from_hex(event["previous"])
         + struct.pack(">QQ", event["position"], event["version"])
         + b"".join(struct.pack(">I", len(part)) + part for part in (stream, topic, state))
@@ -189,7 +189,7 @@ def root_by(proof: list[bytes], leaf: bytes, index: int, size: int) -> bytes:
     """The root that a proof leads to (RFC 9162 2.1.3.2)."""
     if index >= size:
         raise Refused(f"the checkpoint covers {size} events, and this is number {index + 1}")
-    node, last = hashlib.sha256(b"\0" + leaf).digest(), size - 1
+    node, last = leaf, size - 1
     for sibling in proof:
         if last == 0:
             raise Refused("the proof is too long")

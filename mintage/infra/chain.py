@@ -1,6 +1,7 @@
 """Each stream's events form a hash chain over what is stored, sealed as it is, so that erasing a person breaks nothing.
 
-Every part of variable length comes after its length: no two events can be mistaken for one another.
+Every part of variable length comes after its length: no two events can be mistaken for one another. An event's hash is
+at the same time its leaf in the log's Merkle tree: it begins as RFC 6962 (2.1) wants it of a leaf.
 """
 
 from collections import OrderedDict
@@ -14,7 +15,7 @@ import psycopg
 
 from mintage.domain.recorded import Recorded
 
-DOMAIN: Final = b"mintage event 1\0"
+DOMAIN: Final = b"\0mintage event 1\0"
 GENESIS: Final = bytes(32)
 """What comes before a stream's first event."""
 HEADS_MAX: Final = 50_000

@@ -49,6 +49,12 @@ def _uuid(value: str) -> bytes:
     return _UUID + octets
 
 
+def _moment(value: datetime) -> bytes:
+    # One without a zone, which only a forged log has, is taken for UTC, as our connections would.
+    since = (value if value.tzinfo is not None else value.replace(tzinfo=UTC)) - _EPOCH
+    return _BIGINT(8, since // _MICROSECOND)
+
+
 def _jsonb(value: str) -> bytes:
     encoded = value.encode()
     # The version of the format comes first.
@@ -63,7 +69,7 @@ _KINDS: Final[dict[str, tuple[int, int, Encode]]] = {
     "jsonb": (3802, 3807, _jsonb),
     "smallint": (21, 1005, partial(_SMALLINT, 2)),
     "text": (25, 1009, _text),
-    "timestamptz": (1184, 1185, lambda value: _BIGINT(8, (value - _EPOCH) // _MICROSECOND)),
+    "timestamptz": (1184, 1185, _moment),
     "uuid": (2950, 2951, _uuid),
 }
 """The numbers that PostgreSQL knows each type and its arrays by, and how a value is written."""

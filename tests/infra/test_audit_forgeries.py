@@ -10,7 +10,7 @@ import pytest
 from mintage.domain.credits.decider import CREDITS
 from mintage.infra.embedded_postgres import EmbeddedPostgres
 from mintage.infra.migrate import migrate
-from mintage.infra.seal.merkle import HASH, TILE, leaf_hash
+from mintage.infra.seal.merkle import HASH, TILE
 from tests.conftest import VAULT
 from tests.infra.audit_kit import Audit, auditing, checkpoints, database, follow, refill, rehash, shown, story
 from tests.infra.kit import consume, grant, journal_on, one, outcomes, rows, run_sql, some_id
@@ -276,7 +276,7 @@ def test_forged_tiles_do_not_blame_another(sealed: Sealed) -> None:
         rehash(conninfo)
         refill(conninfo)
         for position, fits in rows(conninfo, "select notification_id, hash from stored_events order by 1"):
-            _set_leaf(conninfo, position, bytes(HASH) if position == innocent.position else leaf_hash(fits))
+            _set_leaf(conninfo, position, bytes(HASH) if position == innocent.position else fits)
         findings = sealed.audit(conninfo, checkpoints=sealed.checkpoints)
         assert Place("log", 0, f"between positions {good + 1} and {bad}").is_named(findings), shown(findings)
         assert not innocent.place.is_named(findings), shown(findings)

@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 
 from mintage.infra.audit.findings import Differences
-from mintage.infra.seal.merkle import HASH, TILE, Accumulator, leaf_hash
+from mintage.infra.seal.merkle import HASH, TILE, Accumulator
 from mintage.infra.store import BEGINNING
 
 PORTION: Final = 4_000
@@ -114,7 +114,7 @@ def unlike_tiles(
     for leaf in _leaves(connection, good.size, upto):
         position += 1
         row = next(rows, None)
-        if found is None and row is not None and leaf != leaf_hash(row[4]):
+        if found is None and row is not None and leaf != row[4]:
             found = row[0], row[1], row[2]
         good.merge(Accumulator(1, [leaf]))
     return found if position == upto and good.root() == root else None

@@ -1,4 +1,4 @@
-"""The Merkle tree of RFC 6962 over the hashes of all events, kept in tiles so that any proof reads little of it."""
+"""The Merkle tree of RFC 6962 over the events' hashes, kept in tiles so that any proof reads little of it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
@@ -21,10 +21,6 @@ _Node: TypeAlias = tuple[int, int]
 """The level of a node above the leaves and its number from the left; of full subtrees only."""
 
 
-def leaf_hash(event_hash: bytes) -> bytes:
-    return sha256(b"\0" + event_hash).digest()
-
-
 def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\1" + left + right).digest()
 
@@ -38,10 +34,10 @@ class Accumulator(msgspec.Struct):
     @classmethod
     def of_chunk(cls, event_hashes: Sequence[bytes]) -> "Accumulator":
         """The tree of a run of events, made faster than by appending; to be merged where the run is aligned."""
-        return cls(len(event_hashes), _peaks([leaf_hash(one) for one in event_hashes]))
+        return cls(len(event_hashes), _peaks(list(event_hashes)))
 
     def append(self, event_hash: bytes) -> None:
-        self._push(leaf_hash(event_hash), 0)
+        self._push(event_hash, 0)
 
     def merge(self, right: "Accumulator") -> None:
         """Append a whole tree. Its largest full subtree must divide the size of this one, or ``ValueError``."""
@@ -89,7 +85,7 @@ class Edge(msgspec.Struct):
     def extend(self, event_hashes: Iterable[bytes]) -> dict[TileId, bytes]:
         """Append events; returns every tile that changed, whole."""
         changed: dict[TileId, bytes] = {}
-        new = [leaf_hash(one) for one in event_hashes]
+        new = list(event_hashes)
         size, level = self.size + len(new), 0
         while new:
             if level == len(self.unfinished):
@@ -125,7 +121,7 @@ def proven_root(event_hash: bytes, index: int, size: int, path: Sequence[bytes])
     """The root of the tree in which the path proves the event to be leaf ``index``; ``ValueError`` if none has it."""
     if not 0 <= index < size:
         raise ValueError(f"there is no leaf {index} in a tree of {size}")
-    node, last = leaf_hash(event_hash), size - 1
+    node, last = event_hash, size - 1
     for sibling in path:
         if last == 0:
             raise ValueError("the proof is too long")

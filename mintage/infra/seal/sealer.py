@@ -15,7 +15,7 @@ import psycopg
 
 from mintage.infra.follower import Steps
 from mintage.infra.seal.checkpoint_files import append_note, newest_note
-from mintage.infra.seal.merkle import HASH, TILE, Edge, TileId, leaf_hash
+from mintage.infra.seal.merkle import HASH, TILE, Edge, TileId
 from mintage.infra.seal.notes import Checkpoint, NoteInvalid, Signer
 
 _log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _sealed(connection: psycopg.Connection[Any], signer: Signer) -> tuple[Edge, 
     row = connection.execute(_LAST, (HASH * place + 1, size, tile)).fetchone()
     if row is None or row[0] is None:
         raise Contradicted(f"the log has no event {size}, and so many were sealed")
-    if leaf_hash(row[0]) != row[1]:
+    if row[0] != row[1]:
         raise Contradicted(f"event {size} is not the one that was sealed")
     return tree, sealed
 
