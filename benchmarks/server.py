@@ -1,6 +1,7 @@
 """The server that is measured: the real app in one process, with the comparisons mounted beside it.
 
-Run as ``python -m benchmarks.server DATA_DIR USERS``; prints a line of JSON when it serves.
+Run as ``python -m benchmarks.server DATA_DIR USERS [bare]``; prints a line of JSON when it serves. ``bare`` is without
+hash chain and seals.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ import uvloop
 from litestar import Litestar, Request, Response, post
 from psycopg_pool import AsyncConnectionPool
 
+from benchmarks.chain import take_away
 from benchmarks.people import CREDITS_EACH, people
 from mintage.bootstrap import running, site
 from mintage.cli.serve import collect_seldom, server_config
@@ -50,9 +52,11 @@ class Serving(msgspec.Struct):
     tokens: list[str]
 
 
-async def main(data_dir: Path, count: int) -> None:
+async def main(data_dir: Path, count: int, *, bare: bool) -> None:
     settings = Settings(data_dir=data_dir, log_level="WARNING")
     with site(settings) as place:
+        if bare:
+            take_away(place)
         async with running(settings, place, base_url=lambda: "", worker=False) as services:
             users, tokens = await people(services, count)
             pool = AsyncConnectionPool(place.conninfo, min_size=8, max_size=8, kwargs={"autocommit": True}, open=False)
@@ -148,4 +152,4 @@ def listener() -> socket.socket:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+    uvloop.run(main(Path(sys.argv[1]), int(sys.argv[2]), bare="bare" in sys.argv[3:]))

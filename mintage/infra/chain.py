@@ -19,6 +19,7 @@ DOMAIN: Final = b"\0mintage event 1\0"
 GENESIS: Final = bytes(32)
 """What comes before a stream's first event."""
 HEADS_MAX: Final = 50_000
+_NONE: Final = (0, GENESIS)
 
 _PLACE: Final = Struct(">QQI").pack
 _LENGTH: Final = Struct(">I").pack
@@ -50,20 +51,15 @@ class Heads:
 
     async def before(self, connection: psycopg.AsyncConnection[Any], entries: Sequence[Recorded]) -> dict[str, bytes]:
         """For each stream of a batch the hash that its first event there builds on."""
-        before: dict[str, bytes] = {}
-        missing: dict[str, int] = {}
+        known, before, missing = self._heads, dict[str, bytes](), dict[str, int]()
         for entry in entries:
             stream = entry.stream
-            if stream in before or stream in missing:
-                continue
-            if entry.version == 1:
-                before[stream] = GENESIS
-                continue
-            version, head = self._heads.get(stream, (0, GENESIS))
-            if version == entry.version - 1:
-                before[stream] = head
-            else:
-                missing[stream] = entry.version - 1
+            if stream not in before and stream not in missing:
+                version, head = known.get(stream, _NONE)
+                if version == entry.version - 1:
+                    before[stream] = head
+                else:
+                    missing[stream] = entry.version - 1
         if missing:
             cursor = await connection.execute(_HEADS, (list(missing), list(missing.values())), binary=True)
             for stream, _, head in await cursor.fetchall():

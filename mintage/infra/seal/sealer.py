@@ -13,10 +13,12 @@ from typing import Any, Final
 
 import psycopg
 
+from mintage.infra.columns import execute
 from mintage.infra.follower import Steps
 from mintage.infra.seal.checkpoint_files import append_note, newest_note
 from mintage.infra.seal.merkle import HASH, TILE, Edge, TileId
 from mintage.infra.seal.notes import Checkpoint, NoteInvalid, Signer
+from mintage.projections.sql import Statement
 
 _log = logging.getLogger(__name__)
 
@@ -130,7 +132,7 @@ def _caught_up(connection: psycopg.Connection[Any], tree: Edge, written: Checkpo
 
 def _extended(connection: psycopg.Connection[Any], tree: Edge, upto: int) -> dict[TileId, bytes]:
     """Let the tree grow by the log's events up to a position; the tiles that changed."""
-    row = connection.execute(_LOG, (tree.size, upto)).fetchone()
+    row = connection.execute(_LOG, (tree.size, upto), binary=True).fetchone()
     assert row is not None
     count, newest, hashes = row
     if count and newest != tree.size + count:
@@ -141,7 +143,7 @@ def _extended(connection: psycopg.Connection[Any], tree: Edge, upto: int) -> dic
 def _tree_of(connection: psycopg.Connection[Any], size: int) -> Edge:
     wanted = Edge.tiles_of(size)
     levels, numbers = [level for level, _ in wanted], [number for _, number in wanted]
-    rows = connection.execute(TILES, (levels, numbers)).fetchall()
+    rows = connection.execute(TILES, (levels, numbers), binary=True).fetchall()
     try:
         return Edge.of(size, {(level, number): hashes for level, number, hashes in rows})
     except LookupError:
@@ -152,7 +154,7 @@ def _store(
     connection: psycopg.Connection[Any], tiles: dict[TileId, bytes], checkpoint: Checkpoint, at: datetime
 ) -> None:
     levels, numbers = [level for level, _ in tiles], [number for _, number in tiles]
-    connection.execute(_KEEP_TILES, (levels, numbers, list(tiles.values())))
+    execute(connection, Statement(_KEEP_TILES, (levels, numbers, list(tiles.values()))))
     connection.execute(
         "insert into seals (size, root, note, at) values (%s, %s, %s, %s)",
         (checkpoint.size, checkpoint.root, checkpoint.note, at),
