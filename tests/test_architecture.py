@@ -21,7 +21,9 @@ from tests.golden.samples import SAMPLES
 for module in pkgutil.walk_packages(mintage.domain.__path__, "mintage.domain."):
     importlib.import_module(module.name)
 
-PAST_TENSE = re.compile(r"([a-z]+)\.(?:[a-z]+_)*(?:[a-z]+ed|held|paid|made|sent|given|won|lost|withdrawn)(?:_back)?")
+PAST_TENSE = re.compile(
+    r"([a-z]+)\.(?:[a-z]+_)*(?:[a-z]+ed|held|paid|made|sent|given|won|lost|withdrawn)(?:_back|_late)?"
+)
 
 MODELS = pytest.mark.parametrize("model", READ_MODELS.values(), ids=READ_MODELS)
 KINDS = pytest.mark.parametrize("kind", EVENT_TYPES, ids=lambda kind: TAGS[kind])

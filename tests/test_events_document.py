@@ -73,7 +73,7 @@ def in_words(kind: Any) -> str:
 def absent(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "always there"
-    defaults: dict[object, str] = {None: "empty", False: "no", (): "none"}
+    defaults: dict[object, str] = {None: "empty", False: "no", (): "none", "": "empty"}
     return defaults[field.default] if type(field.default) is not int else str(field.default)
 
 

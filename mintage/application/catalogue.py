@@ -39,7 +39,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``price`` is in credits per request; ``renderer`` names what really serves it, ``upstream`` its name there.
 
     ``renderer`` is ``builtin`` or a key of ``Catalogue.providers``. A task that is not done ``deadline_s`` after it was
-    accepted fails.
+    accepted fails. Tasks of a model of higher ``priority`` are worked on first.
     """
 
     provider: str
@@ -49,6 +49,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price: int
     upstream: str = ""
     deadline_s: int = 3600
+    priority: int = 0
     parameters: dict[str, Bounds] = {}
 
     def checked(self, given: Mapping[str, Any]) -> dict[str, Parameter]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -18,14 +18,22 @@ from mintage.domain.fields import InvalidFields, Reason, is_blank
 from mintage.domain.generation.decider import (
     GENERATION,
     CancelGeneration,
+    CloseAftermath,
+    GenerationCommand,
+    RecordDeferral,
+    RecordDispatch,
     RecordFailure,
+    RecordLateDelivery,
+    RecordSubmission,
     RecordSuccess,
     RequestGeneration,
+    ResumeAttempt,
     StartAttempt,
     Task,
     TaskUnknown,
+    TimeOut,
 )
-from mintage.domain.generation.events import Document, TaskType
+from mintage.domain.generation.events import Document, Outcome, TaskType
 from mintage.domain.registration.decider import REGISTRATION, PersonUnknown
 from mintage.domain.work.decider import WORK, CompleteWork, CreateWork, FailWork
 from mintage.domain.work.events import WorkType
@@ -153,6 +161,9 @@ class Generations:
                     source_file=ask.source_file,
                     price=model.price,
                     works=works,
+                    upstream=model.upstream,
+                    priority=model.priority,
+                    deadline_at=transaction.now + min(timedelta(seconds=model.deadline_s), self._hold_for),
                 ),
             )
             for position, work_id in enumerate(works):
@@ -173,11 +184,25 @@ class Generations:
         return await self._journal.transact(finish(repeatable, body), actor=repeatable.user_id)
 
     async def start(self, task_id: str, *, fence: int, worker: str) -> None:
-        """Begin an attempt under a claim. Raises ``LeaseLost``, ``TaskOver``."""
-        command = StartAttempt(fence=fence, worker=worker)
-        await self._journal.transact(
-            lambda transaction: transaction.execute(GENERATION, task_id, command), actor=worker
-        )
+        """Begin an attempt under a claim. Raises ``LeaseLost``, ``TaskOver``, ``AttemptSent``."""
+        await self._tell(task_id, StartAttempt(fence=fence, worker=worker), worker)
+
+    async def resume(self, task_id: str, *, fence: int, worker: str) -> None:
+        """Go on under a claim with an attempt that was sent. Raises ``LeaseLost``, ``TaskOver``, ``NothingSent``."""
+        await self._tell(task_id, ResumeAttempt(fence=fence, worker=worker), worker)
+
+    async def dispatch(self, task_id: str, *, job_id: str, fence: int, worker: str) -> None:
+        """Note that the attempt is about to be sent; may be repeated. Raises ``LeaseLost``, ``TaskOver``."""
+        await self._tell(task_id, RecordDispatch(fence=fence, job_id=job_id), worker)
+
+    async def submitted(self, task_id: str, *, provider_job: str, cancels: bool, fence: int, worker: str) -> None:
+        """Note what the provider calls the attempt; may be repeated. Raises ``LeaseLost``, ``TaskOver``."""
+        command = RecordSubmission(fence=fence, provider_job=provider_job, cancels=cancels)
+        await self._tell(task_id, command, worker)
+
+    async def defer(self, task_id: str, *, error_code: str, retry_at: datetime, fence: int, worker: str) -> None:
+        """Give the attempt up, which had no effect, for another one later. Raises ``LeaseLost``, ``TaskOver``."""
+        await self._tell(task_id, RecordDeferral(fence=fence, error_code=error_code, retry_at=retry_at), worker)
 
     async def succeed(
         self, task_id: str, outputs: Sequence[Output | None], *, kind: WorkType, fence: int, worker: str
@@ -202,7 +227,7 @@ class Generations:
                 )
                 transaction.execute(CREDITS, task.user_id, capture)
             else:
-                self._release(transaction, task, task_id, "nothing_due")
+                self._release(transaction, task.user_id, task_id, "nothing_due")
             shares = iter(split(charged, delivered))
             for work_id, output in zip(task.works, outputs, strict=True):
                 if output is None:
@@ -237,30 +262,80 @@ class Generations:
 
         return await self._journal.transact(once(repeatable, work, lambda _: None, task_id), actor=user_id)
 
-    async def time_out(self, user_id: str, task_id: str) -> tuple[str, ...]:
-        """End a task whose hold is past its time with nothing, releasing the hold; returns the works that end with it.
+    async def time_out(self, task_id: str, *, fence: int | None = None, worker: str = "system") -> tuple[str, ...]:
+        """End a task whose time is over with nothing, releasing its hold; returns the works that end with it.
 
-        A task that ended first, or whose hold still has time, stays as it is.
+        ``fence`` None is the system ending a task that nobody works on. Raises ``LeaseLost``, ``TaskOver``.
         """
 
         def work(transaction: Transaction) -> tuple[str, ...]:
-            hold = transaction.state(CREDITS, user_id).holds.get(task_id)
+            return self._time_out(transaction, task_id, "timed_out", fence)
+
+        return await self._journal.transact(work, actor=worker)
+
+    async def end_hold(self, user_id: str, hold_id: str) -> tuple[str, ...]:
+        """Release a hold that is past its time, and end its task with nothing; returns the works that end with it.
+
+        A task that ended first, or whose hold still has time, stays as it is. A hold of no open task is released too.
+        """
+
+        def work(transaction: Transaction) -> tuple[str, ...]:
+            hold = transaction.state(CREDITS, user_id).holds.get(hold_id)
             if hold is None or hold.expires_at is None or hold.expires_at > transaction.now:
                 return ()
-            command = RecordFailure(error_code="TIMED_OUT", error_message=TIMED_OUT_MESSAGE)
-            task = transaction.execute(GENERATION, task_id, command)
-            self._give_up(transaction, task, task_id, "expired", TIMED_OUT_MESSAGE)
-            return task.works
+            if transaction.state(GENERATION, hold_id).status in {"pending", "processing"}:
+                return self._time_out(transaction, hold_id, "expired", None)
+            self._release(transaction, user_id, hold_id, "expired")
+            return ()
 
         return await self._journal.transact(work, actor="system")
 
+    async def deliver_late(self, task_id: str, outputs: Sequence[Output | None], *, worker: str) -> frozenset[str]:
+        """Give for nothing what came out after the task had timed out; returns the works that were still wanted.
+
+        Nobody wants what they have deleted, or anything once they are erased. Raises ``TaskOver``.
+        """
+        delivered = sum(output is not None for output in outputs)
+
+        def work(transaction: Transaction) -> frozenset[str]:
+            user_id = transaction.state(GENERATION, task_id).user_id
+            if transaction.state(REGISTRATION, user_id).erased:
+                transaction.execute(GENERATION, task_id, CloseAftermath(outcome="given_up"))
+                return frozenset()
+            task = transaction.execute(GENERATION, task_id, RecordLateDelivery(delivered=delivered))
+            wanted = {
+                work_id: output
+                for work_id, output in zip(task.works, outputs, strict=True)
+                if output is not None and transaction.state(WORK, work_id).status == "failed"
+            }
+            for work_id, output in wanted.items():
+                transaction.execute(WORK, work_id, CompleteWork(**msgspec.structs.asdict(output), credits=0))
+            return frozenset(wanted)
+
+        return await self._journal.transact(work, actor=worker)
+
+    async def close(self, task_id: str, outcome: Outcome, *, worker: str) -> None:
+        """Note that nothing is left to do at the provider after a task's end; may be repeated."""
+        await self._tell(task_id, CloseAftermath(outcome=outcome), worker)
+
+    async def _tell(self, task_id: str, command: GenerationCommand, worker: str) -> None:
+        await self._journal.transact(
+            lambda transaction: transaction.execute(GENERATION, task_id, command), actor=worker
+        )
+
+    def _time_out(self, transaction: Transaction, task_id: str, reason: Release, fence: int | None) -> tuple[str, ...]:
+        command = TimeOut(error_message=TIMED_OUT_MESSAGE, fence=fence)
+        task = transaction.execute(GENERATION, task_id, command)
+        self._give_up(transaction, task, task_id, reason, TIMED_OUT_MESSAGE)
+        return task.works
+
     def _give_up(self, transaction: Transaction, task: Task, task_id: str, reason: Release, message: str) -> None:
-        self._release(transaction, task, task_id, reason)
+        self._release(transaction, task.user_id, task_id, reason)
         for work_id in task.works:
             transaction.execute(WORK, work_id, FailWork(error_message=message))
 
-    def _release(self, transaction: Transaction, task: Task, task_id: str, reason: Release) -> None:
-        transaction.execute(CREDITS, task.user_id, ReleaseHold(hold_id=task_id, reason=reason, now=transaction.now))
+    def _release(self, transaction: Transaction, user_id: str, hold_id: str, reason: Release) -> None:
+        transaction.execute(CREDITS, user_id, ReleaseHold(hold_id=hold_id, reason=reason, now=transaction.now))
 
 
 def _may_use(transaction: Transaction, user_id: str, file: str) -> bool:

@@ -37,7 +37,14 @@ from mintage.domain.credits.decider import (
     InsufficientCredits,
 )
 from mintage.domain.fields import InvalidFields, Reason
-from mintage.domain.generation.decider import LeaseLost, TaskExists, TaskOver, TaskUnknown
+from mintage.domain.generation.decider import (
+    AttemptSent,
+    LeaseLost,
+    NothingSent,
+    TaskExists,
+    TaskOver,
+    TaskUnknown,
+)
 from mintage.domain.recharge.decider import (
     NotPaid,
     PaymentDiffers,
@@ -216,6 +223,8 @@ ANSWERS: Final[dict[type[Exception], Answer]] = {
     HoldNotOpen: INTERNAL,
     CaptureExceedsHold: INTERNAL,
     LeaseLost: INTERNAL,
+    AttemptSent: INTERNAL,
+    NothingSent: INTERNAL,
 }
 
 _HTTP: Final = {

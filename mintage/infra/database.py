@@ -94,6 +94,14 @@ class Pool:
             await cursor.execute(sql, params)
             return await cursor.fetchone()
 
+    async def fetch_one_alone(self, lock: int, row: type[RowT], sql: str, params: Any = ()) -> RowT | None:
+        """The first row of a statement that sees whatever those before it under the same advisory lock did."""
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute("select pg_advisory_xact_lock(%s)", (lock,))
+            async with connection.cursor(row_factory=kwargs_row(row)) as cursor:
+                await cursor.execute(sql, params)
+                return await cursor.fetchone()
+
     async def execute(self, sql: str, params: Sequence[Any] = ()) -> int:
         """Run a statement by itself; returns how many rows it touched."""
         async with self._connection() as connection:

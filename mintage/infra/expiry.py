@@ -115,7 +115,7 @@ class Expiry:
             await self._db.execute(_SETTLE, ([lot.user_id for lot in gone], [lot.lot for lot in gone]))
 
     async def _time_out(self, due: list[_Hold]) -> None:
-        done = await _all(self._generations.time_out(hold.user_id, hold.hold_id) for hold in due)
+        done = await _all(self._generations.end_hold(hold.user_id, hold.hold_id) for hold in due)
         ended = [works for works in done if not isinstance(works, BaseException)]
         # A worker that was killed may have left files; one that goes on removes its own when it learns of the end.
         for work_id in chain.from_iterable(ended):

@@ -21,8 +21,7 @@ from mintage.infra.renderer import RenderingFailed
 from mintage.infra.sources import SourceRefused, Sources, SourceUnavailable
 from mintage.infra.storage import MediaFolder
 from mintage.infra.store import Lost
-from mintage.projections.queue import Claim, claim, renew
-from mintage.projections.sql import Database
+from mintage.projections.queue import Claim, Serial, claim, renew
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ class Worker:
     def __init__(
         self,
         generations: Generations,
-        db: Database,
+        db: Serial,
         media: MediaFolder,
         sources: Sources,
         *,
@@ -91,7 +90,9 @@ class Worker:
         while True:
             try:
                 now = self._clock()
-                found = await claim(self._db, worker=name, now=now, until=now + LEASE)
+                found = await claim(
+                    self._db, worker=name, now=now, until=now + LEASE, limits={"builtin": 64}, user_limit=4
+                )
                 if found is not None:
                     await self._work_on(found, name)
                     continue

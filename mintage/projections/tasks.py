@@ -9,6 +9,7 @@ import msgspec
 from mintage.domain.generation.events import (
     GenerationCancelled,
     GenerationCompleted,
+    GenerationDeliveredLate,
     GenerationFailed,
     GenerationRequested,
     GenerationStarted,
@@ -73,7 +74,7 @@ _COLUMNS: Final = {
     "updated_at": "timestamptz",
 }
 
-Ending: TypeAlias = GenerationCompleted | GenerationFailed | GenerationCancelled
+Ending: TypeAlias = GenerationCompleted | GenerationFailed | GenerationCancelled | GenerationDeliveredLate
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +126,9 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
                 # Of several starts the first is when it was started; a rebuild meets them in one portion.
                 first = started.get(entry.key)
                 started[entry.key] = (entry.key, "processing", first[2] if first else entry.at, entry.at)
-            case GenerationCompleted() | GenerationFailed() | GenerationCancelled() as event:
+            case (
+                GenerationCompleted() | GenerationFailed() | GenerationCancelled() | GenerationDeliveredLate() as event
+            ):
                 ended[entry.key] = _ended(entry.key, event, entry.at)
             case PersonErased(user_id=user_id):
                 erased.append(user_id)
@@ -194,6 +197,8 @@ def _ended(task_id: str, event: Ending, at: datetime) -> tuple[Value, ...]:
             return task_id, "failed", 0, 0, code, message, at, at
         case GenerationCancelled():
             return task_id, "cancelled", 0, 0, None, None, at, at
+        case GenerationDeliveredLate(delivered=delivered):
+            return task_id, "completed", delivered, 0, None, None, at, at
 
 
 TASKS: Final = ReadModel(
@@ -207,6 +212,7 @@ TASKS: Final = ReadModel(
             GenerationCompleted,
             GenerationFailed,
             GenerationCancelled,
+            GenerationDeliveredLate,
             PersonErased,
         }
     ),
@@ -222,7 +228,7 @@ select t.task_id::text, t.number, t.user_id::text, t.document, t.task_type, t.mo
     case when t.status = 'pending' then (
         select count(*) from queue ahead where ahead.fence = 0 and ahead.number <= t.number
     ) end as queue_position
-from tasks t left join queue q on q.task_id = t.task_id
+from tasks t left join queue q on q.task_id = t.task_id and q.aftermath is null
 where t.user_id = %s and """
 
 

@@ -77,6 +77,7 @@ _CHANGES: Final = {
         "height": "integer",
         "duration_s": "integer",
         "credits": "integer",
+        "error_message": "text",
     },
     "failed": {"work_id": "uuid", "status": "text", "error_message": "text"},
     "renamed": {"work_id": "uuid", "title": "text"},
@@ -132,6 +133,9 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
                 erased.append(user_id)
             case event if (change := _change(event, entry.at)) is not None:
                 kind, values = change
+                if kind == "completed":
+                    # What failed came out after all; it is not written as failed after this.
+                    changes["failed"].pop(entry.key, None)
                 changes[kind][entry.key] = (entry.key, *values)
                 changes["changed"][entry.key] = (entry.key, entry.at)
     writes = [insert("works", _CREATED, created)] if created else []
@@ -160,6 +164,7 @@ def _change(event: Event, at: datetime) -> tuple[str, tuple[Value, ...]] | None:
                 event.height,
                 event.duration_s,
                 event.credits,
+                None,
             )
         case WorkFailed(error_message=error_message):
             return "failed", ("failed", error_message)

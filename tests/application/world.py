@@ -10,7 +10,7 @@ from uuid import UUID
 
 from mintage.application.once import Repeatable
 from mintage.application.records import Receipt
-from mintage.application.transaction import Transaction
+from mintage.application.transaction import Transaction, Work
 from mintage.domain.catalogue import AnyEvent, decider_of
 from mintage.domain.credits.account import CreditAccount
 from mintage.domain.credits.decider import CREDITS, GrantCredits
@@ -85,20 +85,7 @@ class World:
             await self.grant(user_id, having)
 
     async def grant(self, user_id: str, amount: int, expires_at: datetime | None = None) -> None:
-        transaction_id = self.new_id()
-
-        def work(transaction: Transaction) -> None:
-            command = GrantCredits(
-                transaction_id=transaction_id,
-                amount=amount,
-                source="adjustment",
-                description="test",
-                now=transaction.now,
-                expires_at=expires_at,
-            )
-            transaction.execute(CREDITS, user_id, command)
-
-        await self.journal.transact(work, actor="system")
+        await self.journal.transact(granting(user_id, amount, self.new_id(), expires_at), actor="system")
 
     @property
     def entries(self) -> list[Recorded]:
@@ -120,6 +107,23 @@ class World:
 
     def receipt(self, asked: Repeatable) -> Receipt | None:
         return self.log.receipts.get((asked.user_id, asked.path, asked.key))
+
+
+def granting(
+    user_id: str, amount: int, transaction_id: str = "grant", expires_at: datetime | None = None
+) -> Work[CreditAccount]:
+    def work(transaction: Transaction) -> CreditAccount:
+        command = GrantCredits(
+            transaction_id=transaction_id,
+            amount=amount,
+            source="adjustment",
+            description="test",
+            now=transaction.now,
+            expires_at=expires_at,
+        )
+        return transaction.execute(CREDITS, user_id, command)
+
+    return work
 
 
 def asked(key: str = "key-1", *, user_id: str = "ann", path: str = "/consume", body: bytes = b"body") -> Repeatable:

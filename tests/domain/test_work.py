@@ -1,5 +1,6 @@
 """A work is made by one task, comes out or fails once, and is its owner's to name, publish and delete."""
 
+import msgspec
 import pytest
 
 from mintage.domain.work.decider import (
@@ -98,6 +99,12 @@ def test_what_was_never_begun_cannot_end(command: WorkCommand) -> None:
 @ENDERS
 def test_a_work_ends_once(ending: WorkEvent, command: WorkCommand) -> None:
     given(CREATED, ending).when(command).then_refused(WorkOver)
+
+
+def test_what_failed_may_still_come_out_for_nothing() -> None:
+    gift, given_late = msgspec.structs.replace(COMPLETE, credits=0), msgspec.structs.replace(COMPLETED, credits=0)
+    given(CREATED, FAILED).when(gift).then(given_late).when(gift).then_refused(WorkOver)
+    given(CREATED, FAILED, DELETED).when(gift).then_refused(WorkUnknown)
 
 
 @pytest.mark.parametrize("history", [(), (COMPLETED,), (FAILED,)], ids=["processing", "completed", "failed"])

@@ -37,10 +37,16 @@ from mintage.domain.credits.events import (
 )
 from mintage.domain.generation.events import (
     GenerationCancelled,
+    GenerationClosed,
     GenerationCompleted,
+    GenerationDeferred,
+    GenerationDeliveredLate,
+    GenerationDispatched,
     GenerationFailed,
     GenerationRequested,
+    GenerationResumed,
     GenerationStarted,
+    GenerationSubmitted,
 )
 from mintage.domain.recharge.events import RechargePaid, RechargeRefunded, RechargeRequested
 from mintage.domain.recorded import Recorded
@@ -248,12 +254,36 @@ SAMPLES: Final[tuple[Recorded, ...]] = (
             style="cartoon",
             transparent=True,
             source_file="b2/0199b1c0-0000-7000-8000-0000000000b2.png",
+            upstream="sd3.5-large",
+            priority=7,
+            deadline_at=datetime(2026, 2, 3, 5, 5, 5, 700_000, tzinfo=UTC),
         ),
     ),
     _at(2, TASK, "worker-1", GenerationStarted(attempt=1, fence=1, worker="worker-1")),
+    _at(3, TASK, "worker-1", GenerationDispatched(attempt=1, job_id=CAT)),
+    _at(4, TASK, "worker-1", GenerationSubmitted(attempt=1, provider_job="video_68d7", cancels=True)),
+    _at(5, TASK, "worker-2", GenerationResumed(fence=2, worker="worker-2")),
+    _at(
+        4,
+        TASK,
+        "worker-1",
+        GenerationDeferred(
+            attempt=1,
+            deferrals=1,
+            error_code="PROVIDER_UNAVAILABLE",
+            retry_at=datetime(2026, 2, 3, 4, 5, 9, 500_000, tzinfo=UTC),
+        ),
+    ),
     _at(3, TASK, "worker-1", GenerationCompleted(delivered=1, charged=5)),
-    _at(3, TASK, "worker-1", GenerationFailed(error_code="provider_error", error_message="生成失败")),
-    _at(2, TASK, ANN, GenerationCancelled()),
+    _at(
+        3,
+        TASK,
+        "worker-1",
+        GenerationFailed(error_code="provider_error", error_message="生成失败", aftermath="watch"),
+    ),
+    _at(2, TASK, ANN, GenerationCancelled(aftermath="cancel")),
+    _at(6, TASK, "worker-2", GenerationDeliveredLate(delivered=1)),
+    _at(6, TASK, "worker-2", GenerationClosed(outcome="stopped")),
     _at(1, CAT, ANN, WorkCreated(user_id=ANN, task_id=TASK, number=3003, position=1, work_type="video")),
     _at(
         2,
@@ -321,6 +351,11 @@ BY_TAG: Final[dict[str, Recorded]] = {TAGS[type(sample.event)]: sample for sampl
 
 def stored(tag: str) -> bytes:
     return (FOLDER / f"{tag}.json").read_bytes()
+
+
+def older() -> list[str]:
+    """The tags of which an older program's sample is kept, too: one that lacks the fields added since."""
+    return sorted(path.stem for path in (FOLDER / "older").glob("*.json"))
 
 
 def add_missing() -> None:

@@ -9,7 +9,7 @@ import pytest
 from mintage.domain.catalogue import EVENT_TYPES, TAGS, AnyEvent
 from mintage.domain.recorded import Recorded
 from mintage.infra.codec import decode, encode, opened, tag_of
-from tests.golden.samples import BY_TAG, FOLDER, KEY, SAMPLES, stored
+from tests.golden.samples import BY_TAG, FOLDER, KEY, SAMPLES, older, stored
 
 TAGS_EVER = sorted(TAGS.values())
 
@@ -76,6 +76,16 @@ def test_an_event_without_the_fields_that_have_defaults_reads_with_the_defaults(
     optional = {field.name: field.default for field in msgspec.structs.fields(event) if not field.required}
     data = {name: value for name, value in data_of(tag).items() if name not in optional}
     assert read(tag, as_stored(tag, data)).event == msgspec.structs.replace(event, **optional)
+
+
+@pytest.mark.parametrize("tag", older())
+def test_what_an_older_program_stored_means_the_same_with_the_defaults_of_what_was_added(tag: str) -> None:
+    state = (FOLDER / "older" / f"{tag}.json").read_bytes()
+    event = BY_TAG[tag].event
+    said = json.loads(state)["data"]
+    added = {field.name: field.default for field in msgspec.structs.fields(event) if field.name not in said}
+    assert added
+    assert read(tag, state).event == msgspec.structs.replace(event, **added)
 
 
 @pytest.mark.parametrize("tag", TAGS_EVER)

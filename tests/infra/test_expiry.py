@@ -337,7 +337,7 @@ class TestHolds:
         before = len(the_log(conninfo))
         clock.ahead = HOLD_FOR * 2
         await process.expiry.catch_up()
-        await process.generations.time_out(ann, task)
+        await process.generations.end_hold(ann, task)
         assert len(the_log(conninfo)) == before
 
     async def test_a_pass_over_holds_that_the_account_does_not_know_tries_each_once(
@@ -355,12 +355,12 @@ class TestHolds:
         )
         tried: list[str] = []
 
-        async def time_out(user_id: str, hold_id: str) -> tuple[str, ...]:
+        async def end_hold(user_id: str, hold_id: str) -> tuple[str, ...]:
             tried.append(hold_id)
             return await ends(user_id, hold_id)
 
-        ends = process.generations.time_out
-        monkeypatch.setattr(process.generations, "time_out", time_out)
+        ends = process.generations.end_hold
+        monkeypatch.setattr(process.generations, "end_hold", end_hold)
         clock.ahead = HOLD_FOR * 2
         async with asyncio.timeout(20):
             await process.expiry.catch_up()
@@ -368,14 +368,12 @@ class TestHolds:
         assert len(tried) == len(set(tried)) == 10
         assert tried[-1] == task
 
-    async def test_one_that_cannot_be_ended_keeps_nobody_up(
-        self, conninfo: str, process: Process, clock: Clock, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        ann = await somebody(process)
+    async def test_a_hold_that_nobody_owns_is_released(self, conninfo: str, process: Process, clock: Clock) -> None:
+        ann, nobodys = await somebody(process), some_id()
 
-        def nobodys(transaction: Transaction) -> None:
+        def hold_for_nothing(transaction: Transaction) -> None:
             command = HoldCredits(
-                hold_id=some_id(),
+                hold_id=nobodys,
                 amount=1,
                 description="of no task",
                 product="x",
@@ -384,11 +382,23 @@ class TestHolds:
             )
             transaction.execute(CREDITS, ann, command)
 
-        await process.journal.transact(nobodys, actor="test")
-        task = await process.task(ann)
+        await process.journal.transact(hold_for_nothing, actor="test")
         clock.ahead = HOLD_FOR * 2
-        with caplog.at_level(logging.ERROR):
-            await process.expiry.catch_up()
+        await process.expiry.catch_up()
+        assert endings(conninfo) == {nobodys: 1}
+        assert account(conninfo, ann) == (100, 0)
+
+    async def test_one_that_cannot_be_ended_keeps_nobody_up(
+        self, conninfo: str, process: Process, clock: Clock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        ann = await somebody(process)
+        broken, task = await process.task(ann), await process.task(ann)
+        damaged = f"update stored_events set state = 'x' where originator_id = 'generation-{broken}'"
+        run_sql(conninfo, "alter table stored_events disable trigger user", damaged)
+        clock.ahead = HOLD_FOR * 2
+        async with process_on(conninfo, clock) as fresh:
+            with caplog.at_level(logging.ERROR):
+                await fresh.expiry.catch_up()
         assert endings(conninfo) == {task: 1}
         assert "cannot be let go of" in caplog.text
 

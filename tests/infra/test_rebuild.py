@@ -169,12 +169,12 @@ async def test_leases_survive(conninfo: str) -> None:
     await db.open()
     async with journal_on(conninfo) as journal:
         await a_day(journal)
-    claimed = await claim(db, worker="w", now=utc_now(), until=utc_now())
+    claimed = await claim(db, worker="w", now=utc_now(), until=utc_now(), limits={"builtin": 9}, user_limit=9)
     await db.close()
     assert claimed is not None
     run_sql(conninfo, "update queue set progress = 42")
     served = content(conninfo, QUEUE)
-    assert rebuild(conninfo, VAULT, QUEUE).differences == {"queue": 0}
+    assert rebuild(conninfo, VAULT, QUEUE).differences == {"queue": 0, "queue_users": 0}
     assert content(conninfo, QUEUE) == served
 
 

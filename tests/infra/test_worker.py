@@ -54,7 +54,9 @@ class Workshop:
     async def claim(self) -> Claim:
         """The task, for whose lease has just ended."""
         self.now += 2 * LEASE
-        found = await claim(self.db, worker="worker", now=self.now, until=self.now + LEASE)
+        found = await claim(
+            self.db, worker="worker", now=self.now, until=self.now + LEASE, limits={"builtin": 9}, user_limit=9
+        )
         assert found is not None
         return found
 

@@ -1,4 +1,7 @@
-"""A work is made by one task, comes out or fails once, and is its owner's to name, publish and delete."""
+"""A work is made by one task, comes out or fails once, and is its owner's to name, publish and delete.
+
+One exception: what failed because time ran out may still come out late, for nothing.
+"""
 
 from typing import Literal, TypeAlias, assert_never
 
@@ -29,6 +32,8 @@ class CreateWork(Command, frozen=True):
 
 
 class CompleteWork(Command, frozen=True):
+    """A work that failed may still come out, late and for nothing."""
+
     file: str
     thumbnail: str
     content_type: str
@@ -103,7 +108,8 @@ def decide(command: WorkCommand, work: Work) -> tuple[WorkEvent, ...]:
 
 
 def _make(command: Making, work: Work) -> tuple[WorkEvent, ...]:
-    if work.status != "processing":
+    is_late_gift = work.status == "failed" and isinstance(command, CompleteWork) and command.credits == 0
+    if work.status != "processing" and not is_late_gift:
         raise WorkOver
     match command:
         case CompleteWork():

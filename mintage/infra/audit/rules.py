@@ -23,6 +23,10 @@ def _is_known(person: Any, event: Any) -> bool:
     return bool(person.user_id) and not person.erased and event.user_id == person.user_id
 
 
+def _is_tried(task: Any, attempt: int) -> bool:
+    return bool(task.status == "processing" and task.is_tried and attempt == task.attempt)
+
+
 def _in(*statuses: str) -> Rule:
     return lambda state, _: state.status in statuses
 
@@ -32,17 +36,40 @@ _unknown: Final = _in("unknown")
 RULES: Final[dict[type[Event], Rule]] = {
     generation.GenerationRequested: lambda task, event: task.status == "unknown" and event.price > 0 and event.works,
     generation.GenerationStarted: lambda task, event: (
-        task.status in _OPEN and event.attempt == task.attempt + 1 and event.fence > task.fence
+        task.status in _OPEN and event.attempt == task.attempt + 1 and event.fence > task.fence and not task.is_sent
+    ),
+    generation.GenerationDispatched: lambda task, event: (
+        _is_tried(task, event.attempt) and not task.is_sent and bool(event.job_id)
+    ),
+    generation.GenerationSubmitted: lambda task, event: (
+        _is_tried(task, event.attempt) and task.provider_job is None and bool(event.provider_job)
+    ),
+    generation.GenerationResumed: lambda task, event: (
+        task.status == "processing" and task.is_sent and event.fence > task.fence
+    ),
+    generation.GenerationDeferred: lambda task, event: (
+        _is_tried(task, event.attempt) and event.deferrals == task.deferrals + 1
     ),
     generation.GenerationCompleted: lambda task, event: (
         task.status == "processing"
         and 0 < event.delivered <= len(task.works)
         and event.charged == task.share(event.delivered)
+        and task.is_tried
     ),
-    generation.GenerationFailed: _in(*_OPEN),
-    generation.GenerationCancelled: _in(*_OPEN),
+    generation.GenerationFailed: lambda task, event: (
+        task.status in _OPEN and event.aftermath in ({None, "watch"} if task.provider_job else {None})
+    ),
+    generation.GenerationCancelled: lambda task, event: (
+        task.status in _OPEN and event.aftermath == ("cancel" if task.cancels else None)
+    ),
+    generation.GenerationDeliveredLate: lambda task, event: (
+        task.aftermath == "watch" and 0 < event.delivered <= len(task.works)
+    ),
+    generation.GenerationClosed: lambda task, _: task.aftermath is not None,
     work.WorkCreated: _unknown,
-    work.WorkCompleted: _in("processing"),
+    work.WorkCompleted: lambda made, event: (
+        made.status == "processing" or (made.status == "failed" and event.credits == 0)
+    ),
     work.WorkFailed: _in("processing"),
     work.WorkRenamed: lambda made, event: made.status in {"processing", *_OVER} and event.user_id == made.user_id,
     work.WorkPublished: lambda made, _: made.status in {"processing", *_OVER} and not made.is_public,
