@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import os
 import tomllib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -24,19 +25,22 @@ from mintage.application.limits import PENDING_MAX, Limits
 from mintage.application.people import People
 from mintage.application.ports import Limiter, Mailer
 from mintage.application.profiles import Profiles
+from mintage.application.providers import Provider
 from mintage.application.recharges import Recharges
 from mintage.application.reports import Reports
 from mintage.application.reversals import Reversals
 from mintage.application.services import Services, Terms
 from mintage.application.works import Works
 from mintage.domain.recorded import Recorded
+from mintage.infra.aftermath import Aftermath
+from mintage.infra.attempts import Pace, Tools
 from mintage.infra.avatars import AvatarFolder
+from mintage.infra.builtin import Builtin
 from mintage.infra.codes import CodeBook
 from mintage.infra.database import Pool
 from mintage.infra.duties import Duty, begin, end
 from mintage.infra.embedded_postgres import EmbeddedPostgres
 from mintage.infra.endings import TaskEndings
-from mintage.infra.expiry import Expiry
 from mintage.infra.follower import Follower
 from mintage.infra.freshness import Followed
 from mintage.infra.gateways import SandboxGateway
@@ -50,6 +54,7 @@ from mintage.infra.mail import Composer, Delivery, Outbox, SmtpServer
 from mintage.infra.migrate import migrate
 from mintage.infra.passwords import Argon2Hasher
 from mintage.infra.postgres_store import PostgresStore
+from mintage.infra.reaper import Reaper
 from mintage.infra.redis_limits import RedisLimits, redis_at
 from mintage.infra.seal.receipts import SealedReceipts
 from mintage.infra.seal.sealer import Sealer
@@ -60,9 +65,11 @@ from mintage.infra.spendings import LoggedSpendings
 from mintage.infra.storage import MediaFolder
 from mintage.infra.tokens import JwtTokens
 from mintage.infra.vault import Vault
+from mintage.infra.wakes import Wakes
 from mintage.infra.worker import Worker
 from mintage.projections import FOLLOWED, INLINE
 
+BUILTIN: Final = "builtin"
 GATEWAYS: Final = ("wechat", "alipay", "stripe")
 EMBEDDED_CHECK_S: Final = 2.0
 
@@ -111,10 +118,12 @@ async def running(
     worker: bool = True,
     clock: Callable[[], datetime] = utc_now,
     mailer: Mailer | None = None,
+    providers: Mapping[str, Provider] | None = None,
+    pace: Pace | None = None,
 ) -> AsyncIterator[Services]:
     """Everything the documents are served from, with its background tasks; drained at the end.
 
-    Migrates first, so that whatever is served has its schema.
+    Migrates first, so that whatever is served has its schema. ``providers`` stand in for those of the catalogue.
     """
     await asyncio.to_thread(migrate, place.conninfo, place.vault)
     secrets, catalogue = secrets_of(settings), catalogue_of(settings)
@@ -140,19 +149,38 @@ async def running(
         ledger = Ledger(journal, new_id)
         works, erasure = Works(journal, db, media), Erasure(journal, db, generations, media, avatars)
         chores: list[Chore] = [works.finish, erasure.finish, lambda: avatars.tidy(db, clock()), media.tidy]
-        expiry = Expiry(db, ledger, generations, media, clock=clock)
-        duties: list[Duty] = [sessions.listen, lambda: keep_tidy(db, clock, chores), expiry.run]
+        reaper = Reaper(db, ledger, generations, media, clock=clock)
+        duties: list[Duty] = [sessions.listen, lambda: keep_tidy(db, clock, chores), reaper.run]
         duties += [Follower(place.conninfo, place.vault, *FOLLOWED).run, sealer_of(settings, place, clock).run]
         if place.embedded is not None:
             embedded = place.embedded
             duties.append(lambda: _keep_up(embedded))
+        crew: Worker | None = None
         if worker:
-            crew = Worker(generations, db, media, Sources(media, Fetcher()), clock=clock)
-            listeners.append(crew.seen)
-            duties.append(crew.run)
+            sources = Sources(media, Fetcher())
+            tools = Tools(
+                generations=generations, db=db, media=media, sources=sources, clock=clock, pace=pace or Pace()
+            )
+            makers = {BUILTIN: Builtin(), **(providers or {})}
+            for maker in makers.values():
+                closing.push_async_callback(maker.close)
+            crew = Worker(
+                tools,
+                makers,
+                _limits(settings, catalogue, makers),
+                slots=settings.worker_slots,
+                user_limit=settings.user_concurrency,
+            )
+            aftermath, wakes = Aftermath(tools, makers), Wakes(place.conninfo)
+            wakes.tell(crew.told)
+            wakes.tell(aftermath.told)
+            listeners.append(wakes.seen)
+            duties += [wakes.listen, crew.run, aftermath.run]
         await journal.start()
         closing.push_async_callback(journal.drain)
         closing.push_async_callback(end, begin(duties))
+        if crew is not None:
+            closing.push_async_callback(crew.stop)
         people = People(
             journal,
             db,
@@ -216,6 +244,13 @@ async def running(
             ready=journal.is_taking,
             receipts=SealedReceipts(db, secrets.seal),
         )
+
+
+def _limits(settings: Settings, catalogue: Catalogue, providers: Mapping[str, Provider]) -> dict[str, int]:
+    """How many tasks each provider may have under way, in all processes together."""
+    builtin = settings.builtin_concurrency or os.cpu_count() or 1
+    asked = {BUILTIN: builtin, **{name: source.concurrency for name, source in catalogue.providers.items()}}
+    return {name: asked[name] for name in providers if name in asked}
 
 
 def sealer_of(settings: Settings, place: Site, clock: Callable[[], datetime] = utc_now) -> Sealer:

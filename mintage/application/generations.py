@@ -273,16 +273,16 @@ class Generations:
 
         return await self._journal.transact(work, actor=worker)
 
-    async def end_hold(self, user_id: str, hold_id: str) -> tuple[str, ...]:
+    async def end_hold(self, user_id: str, hold_id: str) -> tuple[str, ...] | None:
         """Release a hold that is past its time, and end its task with nothing; returns the works that end with it.
 
-        A task that ended first, or whose hold still has time, stays as it is. A hold of no open task is released too.
+        None if the hold has ended before, or still has time. A hold of no open task is released too.
         """
 
-        def work(transaction: Transaction) -> tuple[str, ...]:
+        def work(transaction: Transaction) -> tuple[str, ...] | None:
             hold = transaction.state(CREDITS, user_id).holds.get(hold_id)
             if hold is None or hold.expires_at is None or hold.expires_at > transaction.now:
-                return ()
+                return None
             if transaction.state(GENERATION, hold_id).status in {"pending", "processing"}:
                 return self._time_out(transaction, hold_id, "expired", None)
             self._release(transaction, user_id, hold_id, "expired")

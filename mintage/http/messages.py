@@ -91,6 +91,13 @@ _STORED: Final = {
         Text("源图片地址或内容不被接受，未扣除积分", "The source image is not accepted; nothing was charged"),
         Text("任务超时，未扣除积分", "The task took too long; nothing was charged"),
         Text("多次尝试后仍未完成", "Not done after several attempts; nothing was charged"),
+        Text("内容不符合服务商的使用规定，未扣除积分", "The provider does not allow this; nothing was charged"),
+        Text("服务商不接受这些参数，未扣除积分", "The provider does not take this request; nothing was charged"),
+        Text("服务商暂时不可用，未扣除积分", "The provider is not available at the moment; nothing was charged"),
+        Text(
+            "无法确认服务商是否已收到请求，未扣除积分",
+            "Whether the provider has the request cannot be known; nothing was charged",
+        ),
         Text("此作品未生成", "This work did not come out"),
         TASK_CANCELLED,
     )

@@ -1,99 +1,121 @@
-"""The works of a task as the built-in renderer makes them: files, and what is to be said of each."""
+"""The built-in renderer as a provider: it needs no network, costs nobody anything, and may be asked again at will."""
 
-import msgspec
+import asyncio
+from io import BytesIO
+
 from PIL import Image
 
 from mintage.application.generations import work_type_of
+from mintage.application.providers import Finished, Job, JobMissing, JobRefused, Running, Told
 from mintage.infra.renderer import (
     FilmRequest,
     ImageRequest,
-    Step,
+    RenderingFailed,
     filmed,
     frame_size,
     render,
     rerender,
     size_for,
-    thumbnail,
 )
-from mintage.projections.queue import Claim
 
 
-class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """One file; ``suffix`` is what its name ends in."""
+class Builtin:
+    """Implements ``application.providers.Provider``; every create is finished when it returns."""
 
-    content: bytes
-    thumbnail: bytes
-    suffix: str
-    content_type: str
-    width: int
-    height: int
-    duration_s: int | None = None
+    cancels = False
+    finds = False
+    repeats = True
+
+    async def create(self, job: Job, told: Told) -> Finished:
+        """Paint in a thread, where Pillow and the encoder let others go on. Raises ``JobRefused``, and as ``told``."""
+        try:
+            return Finished(await asyncio.to_thread(_made, job, told))
+        except RenderingFailed as error:
+            raise JobRefused("provider", "rendering_failed", str(error)) from error
+
+    async def poll(self, job: Job, provider_job: str) -> Running | Finished:  # noqa: ARG002
+        raise JobMissing(f"{provider_job}: the built-in renderer keeps no jobs")
+
+    async def find(self, job: Job) -> str | None:  # noqa: ARG002
+        return None
+
+    async def cancel(self, provider_job: str) -> bool:  # noqa: ARG002
+        return False
+
+    async def close(self) -> None:
+        pass
 
 
-def make(task: Claim, source: Image.Image | None, step: Step) -> list[Made]:
-    """One for each work, in order; ``step`` learns how far it is, and may raise. Raises ``RenderingFailed``."""
-    if work_type_of(task.task_type) == "video":
-        return [_film(task, source, step)]
+def _made(job: Job, told: Told) -> tuple[bytes, ...]:
+    source = None
+    if job.source is not None:
+        with Image.open(BytesIO(job.source)) as picture:
+            source = picture.convert("RGB")
+    if work_type_of(job.task_type) == "video":
+        return (_film(job, source, told),)
     images = []
-    for index in range(len(task.works)):
-        images.append(_image(task, source, index))
-        step(len(images) / len(task.works))
-    return images
+    for index in range(job.count):
+        images.append(_image(job, source, index))
+        told(len(images) / job.count)
+    return tuple(images)
 
 
-def _image(task: Claim, source: Image.Image | None, index: int) -> Made:
-    asked = task.parameters
-    width, height = asked.get("width"), asked.get("height")
+def _image(job: Job, source: Image.Image | None, index: int) -> bytes:
+    asked = _Asked(job)
+    width, height = asked.whole("width"), asked.whole("height")
     if source is None:
         width, height = width or 1024, height or 1024
     else:
         width, height = size_for(source.size, width, height)
     request = ImageRequest(
-        prompt=task.prompt,
-        negative_prompt=task.negative_prompt or "",
+        prompt=job.prompt,
+        negative_prompt=job.negative_prompt or "",
         width=width,
         height=height,
-        style=task.style or asked.get("style"),
-        transparent=task.transparent,
-        seed=asked.get("seed", 0),
+        style=job.style or asked.text("style"),
+        transparent=job.transparent,
+        seed=asked.whole("seed") or 0,
         index=index,
     )
-    png = render(request) if source is None else rerender(request, source, asked.get("strength", 0.7))
-    return Made(
-        content=png,
-        thumbnail=thumbnail(png),
-        suffix=".png",
-        content_type="image/png",
-        width=width,
-        height=height,
-    )
+    strength = job.parameters.get("strength", 0.7)
+    assert isinstance(strength, int | float)
+    return render(request) if source is None else rerender(request, source, strength)
 
 
-def _film(task: Claim, source: Image.Image | None, step: Step) -> Made:
-    asked = task.parameters
-    width, height = frame_size(int(asked.get("resolution", "720p").removesuffix("p")), _aspect(task, source))
+def _film(job: Job, source: Image.Image | None, told: Told) -> bytes:
+    asked = _Asked(job)
+    lines = int((asked.text("resolution") or "720p").removesuffix("p"))
+    width, height = frame_size(lines, _aspect(asked.text("aspect_ratio"), source))
     request = FilmRequest(
-        prompt=task.prompt,
-        negative_prompt=task.negative_prompt or "",
-        duration_s=asked.get("duration", 5),
+        prompt=job.prompt,
+        negative_prompt=job.negative_prompt or "",
+        duration_s=asked.whole("duration") or 5,
         width=width,
         height=height,
-        seed=asked.get("seed", 0),
+        seed=asked.whole("seed") or 0,
     )
-    film = filmed(request, source, step)
-    return Made(
-        content=film.mp4,
-        thumbnail=thumbnail(film.poster),
-        suffix=".mp4",
-        content_type="video/mp4",
-        width=width,
-        height=height,
-        duration_s=request.duration_s,
-    )
+    return filmed(request, source, told).mp4
 
 
-def _aspect(task: Claim, source: Image.Image | None) -> float:
-    if (asked := task.parameters.get("aspect_ratio")) is not None:
+class _Asked:
+    """The parameters of a job, each of the type that the catalogue has checked it for."""
+
+    def __init__(self, job: Job) -> None:
+        self._parameters = job.parameters
+
+    def whole(self, name: str) -> int | None:
+        value = self._parameters.get(name)
+        assert value is None or isinstance(value, int)
+        return value
+
+    def text(self, name: str) -> str | None:
+        value = self._parameters.get(name)
+        assert value is None or isinstance(value, str)
+        return value
+
+
+def _aspect(asked: str | None, source: Image.Image | None) -> float:
+    if asked is not None:
         across, down = asked.split(":")
         return int(across) / int(down)
     return 16 / 9 if source is None else source.width / source.height

@@ -22,12 +22,12 @@ from mintage.application.records import Receipt, Record
 from mintage.domain.catalogue import decider_of
 from mintage.domain.recorded import Recorded
 from mintage.infra import records as record_sql
+from mintage.infra import sessions, wakes
 from mintage.infra.chain import Heads, event_hash
 from mintage.infra.codec import decode, encode, owner_of, tag_of
 from mintage.infra.database import CHANNEL, GONE, connect
 from mintage.infra.exchange import Exchange, Row
 from mintage.infra.keyring import Changes, KeyRing
-from mintage.infra.sessions import notices
 from mintage.infra.store import TAIL_MAX, Breach, Loaded, Lost, Needs, Snapshot, Stale, Tail
 from mintage.infra.vault import Vault
 from mintage.projections.sql import ReadModel, Statement, Value
@@ -166,7 +166,8 @@ class PostgresStore:
         changes: Changes,
     ) -> list[Statement]:
         # The records first: an erasure in the same batch takes them away again.
-        writes = [*record_sql.statements(records), *changes.writes, *notices(entries, records), *append]
+        writes = [*record_sql.statements(records), *changes.writes, *sessions.notices(entries, records), *append]
+        writes += wakes.notices(entries)
         kinds = {type(entry.event) for entry in entries}
         for model in self._inline:
             if not kinds.isdisjoint(model.events):

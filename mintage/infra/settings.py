@@ -69,6 +69,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The most credits that one person of finance may add or remove alone."""
     hold_s: int = 86_400
     """How long credits are held for a task that does not end, in seconds."""
+    worker_slots: int = 16
+    """How many tasks a process works on at a time."""
+    builtin_concurrency: int = 0
+    """How many tasks the built-in renderer works on at a time, in all processes together; 0: one for each core."""
+    user_concurrency: int = 4
+    """How many tasks of one person are worked on at a time, in all processes together."""
     trusted_proxies: str = ""
     """Addresses and networks, separated by commas, whose ``X-Forwarded-For`` is believed."""
     redis_url: str = ""
@@ -205,15 +211,21 @@ def _refusals(settings: Settings, environ: Mapping[str, str]) -> list[str]:
 def _out_of_range(settings: Settings) -> list[str]:
     wrong = [
         f"MINTAGE_{name.upper()}: has to be above zero"
-        for name in ("queue_max", "deadline_s", "cached_streams", "generation_wait_s", "password_min", "hold_s")
+        for name in (
+            *("queue_max", "deadline_s", "cached_streams", "generation_wait_s", "password_min", "hold_s"),
+            *("worker_slots", "user_concurrency"),
+        )
         if not getattr(settings, name) > 0
     ]
     if settings.password_min > PASSWORD_MAX:
         wrong.append(f"MINTAGE_PASSWORD_MIN: has to be at most {PASSWORD_MAX}")
     if settings.hold_s > HOLD_S_MAX:
         wrong.append(f"MINTAGE_HOLD_S: has to be at most {HOLD_S_MAX}")
-    if settings.adjustment_limit < 0:
-        wrong.append("MINTAGE_ADJUSTMENT_LIMIT: must not be below zero")
+    wrong += [
+        f"MINTAGE_{name.upper()}: must not be below zero"
+        for name in ("adjustment_limit", "builtin_concurrency")
+        if getattr(settings, name) < 0
+    ]
     if not 0 <= settings.port <= 65_535:
         wrong.append(f"MINTAGE_PORT: {settings.port} is no port")
     if settings.public_url and not settings.public_url.startswith(("http://", "https://")):

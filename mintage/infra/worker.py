@@ -1,200 +1,154 @@
-"""Workers take tasks off the queue under a lease, make their works, and end them with their settlement."""
+"""Workers take tasks off the queue under a lease, keep it while they work, and leave tasks so that others can go on."""
 
 import asyncio
 import logging
 import os
 import socket
-import threading
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Final
 
-from PIL import Image
-
-from mintage.application.generations import Generations, Output, work_type_of
+from mintage.application.providers import Provider
 from mintage.application.transaction import OutcomeUnknown, Unavailable
-from mintage.domain.generation.decider import LeaseLost, TaskOver
-from mintage.domain.generation.events import GenerationRequested
-from mintage.domain.recorded import Recorded
-from mintage.infra.builtin import Made, make
-from mintage.infra.renderer import RenderingFailed
-from mintage.infra.sources import SourceRefused, Sources, SourceUnavailable
-from mintage.infra.storage import MediaFolder
+from mintage.infra.attempts import Attempt, Tools
 from mintage.infra.store import Lost
-from mintage.projections.queue import Claim, Serial, claim, renew
+from mintage.infra.wakes import DUE
+from mintage.projections.queue import claim, next_due, renew
 
 _log = logging.getLogger(__name__)
 
-LEASE: Final = timedelta(seconds=30)
-RENEW_S: Final = 1.0
-POLL_S: Final = 0.5
-ATTEMPTS_MAX: Final = 3
-FETCHED_SHARE: Final = 0.05
-"""How much of the whole way it is to the source image, for tasks that have one."""
-FAILED_MESSAGE: Final = "生成失败，未扣除积分"
-ABANDONED_MESSAGE: Final = "多次尝试后仍未完成"
-SOURCE_UNAVAILABLE_MESSAGE: Final = "无法获取源图片，未扣除积分"
-SOURCE_REFUSED_MESSAGE: Final = "源图片地址或内容不被接受，未扣除积分"
-
-
-class Stopped(Exception):
-    """Nobody waits for the work any more."""
-
-
-class Progress:
-    """How far a task is: told by the thread that works on it, read by the heartbeat, which may stop the thread."""
-
-    def __init__(self) -> None:
-        self.percent = 0
-        self._stopped = threading.Event()
-
-    def reached(self, share: float) -> None:
-        """Raises ``Stopped``. Only the task's end makes it 100."""
-        if self._stopped.is_set():
-            raise Stopped
-        self.percent = min(int(share * 100), 99)
-
-    def stop(self) -> None:
-        self._stopped.set()
+USER_CONCURRENCY: Final = 4
 
 
 class Worker:
-    """Works on one task at a time until cancelled; what it leaves unfinished is taken up when the lease ends."""
+    """Works on up to ``slots`` tasks at a time until cancelled.
+
+    ``limits`` says how many tasks each provider may have under way, ``user_limit`` how many each person, in all
+    processes together. ``told`` has to be told what ``Wakes`` says.
+    """
 
     def __init__(
         self,
-        generations: Generations,
-        db: Serial,
-        media: MediaFolder,
-        sources: Sources,
+        tools: Tools,
+        providers: Mapping[str, Provider],
+        limits: Mapping[str, int],
         *,
-        clock: Callable[[], datetime],
+        slots: int,
+        user_limit: int = USER_CONCURRENCY,
     ) -> None:
-        self._generations = generations
-        self._db = db
-        self._media = media
-        self._sources = sources
-        self._clock = clock
+        self._tools = tools
+        self._providers = providers
+        self._limits = limits
+        self._user_limit = user_limit
+        self._free = set(range(slots))
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._wake = asyncio.Event()
+        self._under_way: dict[str, Attempt] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_leaving = False
 
-    def seen(self, entries: Sequence[Recorded]) -> None:
-        """What the journal appended or saw appended: a new task is taken up at once."""
-        if any(isinstance(entry.event, GenerationRequested) for entry in entries):
+    def told(self, word: str) -> None:
+        """Something is due, or the task of this id is over."""
+        if word == DUE:
             self._wake.set()
+        elif word in self._under_way:
+            self._under_way[word].progress.stop("over")
 
     async def run(self) -> None:
-        await self._serve(f"{self._name}-0")
-
-    async def _serve(self, name: str) -> None:
-        while True:
-            try:
-                now = self._clock()
-                found = await claim(
-                    self._db, worker=name, now=now, until=now + LEASE, limits={"builtin": 64}, user_limit=4
-                )
-                if found is not None:
-                    await self._work_on(found, name)
-                    continue
-            except Lost as error:
-                _log.warning("worker %s is waiting for the database: %s", name, error)
-            except Exception:  # noqa: BLE001 -- the other tasks go on; this one is taken up when its lease ends
-                _log.exception("worker %s came upon something unforeseen", name)
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(POLL_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
-
-    async def _work_on(self, found: Claim, name: str) -> None:
-        progress = Progress()
-        heartbeat = asyncio.create_task(self._keep(found, progress))
         try:
-            if found.attempt >= ATTEMPTS_MAX:
-                # Whatever takes its workers down with it is not tried for ever.
-                await self._fail(found, name, "ABANDONED", ABANDONED_MESSAGE, fence=None)
-                return
-            await self._generations.start(found.task_id, fence=found.fence, worker=name)
-            await self._attempt(found, name, progress)
+            while not self._is_leaving:
+                self._wake.clear()
+                pause_s = self._tools.pace.poll_s
+                try:
+                    pause_s = await self._fill()
+                except Lost as error:
+                    _log.warning("worker %s is waiting for the database: %s", self._name, error)
+                except Exception:  # noqa: BLE001 -- what is under way goes on
+                    _log.exception("worker %s cannot take tasks", self._name)
+                try:
+                    async with asyncio.timeout(pause_s):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Take nothing more, and come to where what is under way can be left for others to go on with."""
+        self._is_leaving = True
+        self._wake.set()
+        for attempt in self._under_way.values():
+            attempt.leave()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._tools.pace.leave_s)
+
+    async def _fill(self) -> float:
+        """Take tasks for as long as there are any and room for them; returns for how long there is nothing to do."""
+        pace = self._tools.pace
+        while self._free and not self._is_leaving:
+            now = self._tools.clock()
+            slot = min(self._free)
+            until = now + timedelta(seconds=pace.lease_s)
+            found = await claim(
+                self._tools.db,
+                worker=f"{self._name}-{slot}",
+                now=now,
+                until=until,
+                limits=self._limits,
+                user_limit=self._user_limit,
+            )
+            if found is None:
+                due = await next_due(self._tools.db, now)
+                return pace.poll_s if due is None else min((due - now).total_seconds(), pace.poll_s)
+            self._free.remove(slot)
+            worker = f"{self._name}-{slot}"
+            attempt = Attempt(found, self._providers[found.renderer], worker, self._tools, until)
+            self._under_way[found.task_id] = attempt
+            task = asyncio.create_task(self._work_on(attempt, slot))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return pace.poll_s
+
+    async def _work_on(self, attempt: Attempt, slot: int) -> None:
+        found = attempt.found
+        heartbeat = asyncio.create_task(self._keep(attempt))
+        try:
+            await attempt.run()
         except (Lost, Unavailable, OutcomeUnknown) as error:
             _log.warning("task %s waits for its lease to end: %s", found.task_id, error)
-        except (Stopped, LeaseLost, TaskOver) as over:
-            _log.info("task %s went on without %s: %r", found.task_id, name, over)
-            for work_id in found.works:
-                await self._media.remove_attempt(work_id, found.fence)
+        except Exception:  # noqa: BLE001 -- the other tasks go on; this one is taken up when its lease ends
+            _log.exception("task %s came upon something unforeseen", found.task_id)
         finally:
             heartbeat.cancel()
             # A thread cannot be cancelled: it stops by itself at its next step.
-            progress.stop()
+            attempt.progress.stop("over")
+            if self._under_way.get(found.task_id) is attempt:
+                del self._under_way[found.task_id]
+            self._free.add(slot)
+            self._wake.set()
 
-    async def _attempt(self, found: Claim, name: str, progress: Progress) -> None:
-        """Make the works, store them and end the task with them or with what went wrong. Raises ``Stopped``."""
-        try:
-            outputs = await self._made(found, progress)
-        except Stopped:
-            raise
-        except SourceUnavailable as error:
-            _log.info("the source image of task %s is not to be had: %s", found.task_id, error)
-            await self._fail(found, name, "SOURCE_UNAVAILABLE", SOURCE_UNAVAILABLE_MESSAGE, fence=found.fence)
-        except SourceRefused as error:
-            _log.info("the source image of task %s is refused: %s", found.task_id, error)
-            await self._fail(found, name, "SOURCE_REFUSED", SOURCE_REFUSED_MESSAGE, fence=found.fence)
-        except RenderingFailed as error:
-            _log.info("task %s was refused by its renderer: %s", found.task_id, error)
-            await self._fail(found, name, "GENERATION_FAILED", FAILED_MESSAGE, fence=found.fence)
-        except Exception:  # noqa: BLE001 -- whatever goes wrong, the credits go back
-            _log.exception("task %s failed", found.task_id)
-            await self._fail(found, name, "GENERATION_FAILED", FAILED_MESSAGE, fence=found.fence)
-        else:
-            kind = work_type_of(found.task_type)
-            await self._generations.succeed(found.task_id, outputs, kind=kind, fence=found.fence, worker=name)
-            if found.attempt:
-                for work_id in found.works:
-                    await self._media.keep_attempt(work_id, found.fence)
-
-    async def _fail(self, found: Claim, name: str, code: str, message: str, fence: int | None) -> None:
-        await self._generations.fail(found.task_id, error_code=code, error_message=message, fence=fence, worker=name)
-        for work_id in found.works:
-            await self._media.remove_all_of(work_id)
-
-    async def _keep(self, found: Claim, progress: Progress) -> None:
+    async def _keep(self, attempt: Attempt) -> None:
         """Renew the lease and say how far the work is, until it is not ours any more."""
+        found, pace = attempt.found, self._tools.pace
         while True:
-            await asyncio.sleep(RENEW_S)
-            until, percent = self._clock() + LEASE, progress.percent
+            await asyncio.sleep(pace.renew_s)
+            if attempt.provider.repeats and attempt.is_late():
+                # The others are asked once more when the time is over; what runs here would only go on.
+                attempt.progress.stop("late")
+            until = self._tools.clock() + timedelta(seconds=pace.lease_s)
             try:
-                if not await renew(self._db, task_id=found.task_id, fence=found.fence, until=until, progress=percent):
-                    progress.stop()
+                if not await renew(
+                    self._tools.db,
+                    task_id=found.task_id,
+                    fence=found.fence,
+                    until=until,
+                    progress=attempt.progress.percent,
+                ):
+                    attempt.progress.stop("over")
                     return
             except Lost as error:
                 _log.warning("the lease of task %s could not be renewed: %s", found.task_id, error)
-
-    async def _made(self, found: Claim, progress: Progress) -> list[Output | None]:
-        """Every work of the task, painted and stored in threads, where Pillow and the encoder let others go on."""
-        source: Image.Image | None = None
-        before = 0.0
-        if found.source_image_url is not None:
-            source, before = await self._sources.picture(found.source_image_url, found.source_file), FETCHED_SHARE
-            progress.reached(before)
-        files = await asyncio.to_thread(
-            make, found, source, lambda share: progress.reached(before + (1 - before) * share)
-        )
-        return [
-            await asyncio.to_thread(self._stored, work_id, found.fence, made)
-            for work_id, made in zip(found.works, files, strict=True)
-        ]
-
-    def _stored(self, work_id: str, fence: int, made: Made) -> Output:
-        file, small = (MediaFolder.key_of(work_id, fence, end) for end in (made.suffix, "-thumbnail.webp"))
-        self._media.write(file, made.content)
-        self._media.write(small, made.thumbnail)
-        return Output(
-            file=file,
-            thumbnail=small,
-            content_type=made.content_type,
-            file_size=len(made.content),
-            width=made.width,
-            height=made.height,
-            duration_s=made.duration_s,
-        )
+            else:
+                attempt.leased_until = until

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mintage.application.services import Services
-from mintage.infra import sources, worker
+from mintage.infra import sources
 from mintage.infra.renderer import film
 from mintage.infra.sources import SourceUnavailable
 from tests.conftest import BASE_URL, Token, until
@@ -350,7 +350,6 @@ async def test_a_film_shows_how_far_it_is_and_stops_when_it_is_cancelled(
 
     drawn = film._frame
     monkeypatch.setattr(film, "_frame", counted)
-    monkeypatch.setattr(worker, "RENEW_S", 0.1)
     _, me = await token()
     long = {"prompt": "rain in the city", "parameters": {"duration": 20, "resolution": "480p"}}
     task = await generate(client, me, "text-to-video", long)
@@ -366,7 +365,7 @@ async def test_a_film_shows_how_far_it_is_and_stops_when_it_is_cancelled(
     assert 0 < progress[-1] < 100
     cancelled = await client.post(f"/api/v1/generate/tasks/{task['id']}/cancel", headers=me)
     assert cancelled.json()["data"]["status"] == "cancelled"
-    # The only slot is free again, and the film is not finished.
+    # There is room again, and the film is not finished.
     assert (await picture(client, me))["status"] == "completed"
     assert next(frames) < 20 * film.FPS
     assert await balance(client, me) == (90, 0)

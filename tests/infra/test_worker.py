@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
@@ -9,16 +10,19 @@ import pytest
 
 from mintage.application.generations import Ask, Generations
 from mintage.application.works import Works
+from mintage.infra.attempts import Attempt, Pace, Tools
+from mintage.infra.builtin import Builtin
 from mintage.infra.database import Pool
 from mintage.infra.identifiers import new_id
 from mintage.infra.sources import Sources
 from mintage.infra.storage import MediaFolder
-from mintage.infra.worker import LEASE, Worker
 from mintage.projections.queue import Claim, claim
 from mintage.projections.tasks import Task, task_of
 from mintage.projections.works import works_of_tasks
 from tests.conftest import BASE_URL
 from tests.infra.kit import CATALOGUE, grant, journal_on, register, some_id, utc_now
+
+LEASE = timedelta(seconds=30)
 
 
 class Interrupted(MediaFolder):
@@ -61,9 +65,15 @@ class Workshop:
         return found
 
     async def work_on(self, found: Claim, media: MediaFolder | None = None) -> None:
-        none = cast(Sources, None)
-        worker = Worker(self.generations, self.db, media or self.media, none, clock=lambda: self.now)
-        await worker._work_on(found, "worker")
+        tools = Tools(
+            generations=self.generations,
+            db=self.db,
+            media=media or self.media,
+            sources=cast(Sources, None),
+            clock=lambda: self.now,
+            pace=Pace(),
+        )
+        await Attempt(found, Builtin(), "worker", tools, self.now + LEASE).run()
 
     async def task(self) -> Task:
         found = await task_of(self.db, self.user_id, self.task_id)
