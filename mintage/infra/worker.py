@@ -56,7 +56,7 @@ class Worker:
 
     async def run(self) -> None:
         try:
-            while not self._is_leaving:
+            while True:
                 self._wake.clear()
                 pause_s = self._tools.pace.poll_s
                 try:
