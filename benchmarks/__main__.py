@@ -24,6 +24,7 @@ from benchmarks import load
 from benchmarks.chain import ROUNDS as CHAIN_ROUNDS
 from benchmarks.chain import Spent, spent
 from benchmarks.depth import Depth
+from benchmarks.pipeline import Measured
 from benchmarks.server import Serving
 
 ROUNDS = 5
@@ -193,6 +194,21 @@ async def chain() -> list[Row]:
     return [Row("hash chain and seals: more processor time for each debit over HTTP", cost, "< 3", unit="%")]
 
 
+def pipeline() -> list[Row]:
+    found = msgspec.convert(child("benchmarks.pipeline"), Measured)
+    return [
+        Row("a task accepted while nothing is under way: until it is claimed, p50", found.wait_p50_ms, unit="ms"),
+        Row(
+            "a task accepted while nothing is under way: until it is claimed, p99",
+            found.wait_p99_ms,
+            "< 100",
+            unit="ms",
+        ),
+        Row("the pipeline's own cost of a task: processors", found.processor_ms, unit="ms"),
+        Row("the pipeline's own cost of a task: time, 400 at once", found.took_ms, unit="ms"),
+    ]
+
+
 def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -209,7 +225,7 @@ def main() -> None:
     with serving(ACCOUNTS) as server:
         rows = uvloop.run(http(server))
     rows += uvloop.run(chain())
-    for stage in (in_process, depth):
+    for stage in (in_process, depth, pipeline):
         note(show(rows))
         rows += stage()
     note(show(rows))

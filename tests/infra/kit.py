@@ -337,11 +337,34 @@ async def a_day(journal: Journal, people: Sequence[str] = ()) -> Day:
     await generations.cancel(asker, day.cancelled)
     await _finance_acts(journal, payer, asker)
     await _keep_works(journal, asker, day)
+    await _far_away(generations, [await task(asker) for _ in range(4)], asker)
     await _keep_characters(Characters(journal, new_id), [asker, *gone])
     for user_id in gone:
         await generations.request(user_id, ASK)
         await journal.transact(erase(user_id), actor="system")
     return day
+
+
+async def _far_away(generations: Generations, tasks: Sequence[str], asker: str) -> None:
+    """At a provider: one is put off, sent and cancelled there, one comes late, one is watched, one is gone on with."""
+    by: dict[str, Any] = {"fence": 1, "worker": "w"}
+    cancelled, late, watched, open_task = tasks
+    await generations.start(cancelled, **by)
+    await generations.dispatch(cancelled, job_id=some_id(), **by)
+    await generations.defer(cancelled, error_code="E", retry_at=utc_now(), **by)
+    await generations.start(cancelled, fence=2, worker="w")
+    for task_id in (late, watched, open_task):
+        await generations.start(task_id, **by)
+    for task_id, fence in ((cancelled, 2), (late, 1), (watched, 1), (open_task, 1)):
+        by["fence"] = fence
+        await generations.dispatch(task_id, job_id=some_id(), **by)
+        await generations.submitted(task_id, provider_job=f"theirs-{task_id}", cancels=True, **by)
+    await generations.cancel(asker, cancelled)
+    await generations.close(cancelled, "stopped", worker="w")
+    await generations.time_out(late)
+    await generations.time_out(watched)
+    await generations.deliver_late(late, [FILE, None, FILE], worker="w")
+    await generations.resume(open_task, fence=2, worker="w")
 
 
 async def _finance_acts(journal: Journal, payer: str, asker: str) -> None:
