@@ -360,7 +360,7 @@ class TestAftermath:
 
     def test_they_are_given_once(self) -> None:
         history = *self.TIMED_OUT, GenerationDeliveredLate(delivered=3)
-        given(*history).when(RecordLateDelivery(delivered=3)).then_refused(TaskOver, status="completed", fence=1)
+        given(*history).when(RecordLateDelivery(delivered=3)).then_refused(TaskOver, status="completed")
 
     @pytest.mark.parametrize(
         "history",
@@ -392,7 +392,7 @@ class TestEndingOnce:
     @pytest.mark.parametrize("command", OTHERS, ids=repr)
     @pytest.mark.parametrize("status", ENDINGS)
     def test_a_task_that_ended_stays_as_it_is(self, status: str, command: GenerationCommand) -> None:
-        given(REQUESTED, started(1, 1), ENDINGS[status]).when(command).then_refused(TaskOver, status=status, fence=1)
+        given(REQUESTED, started(1, 1), ENDINGS[status]).when(command).then_refused(TaskOver, status=status)
 
 
 @settings(deadline=None)

@@ -19,12 +19,14 @@ from mintage.application.providers import (
     Running,
     Unreachable,
 )
+from mintage.application.works import Works
 from mintage.domain.generation.events import GenerationClosed, GenerationDeferred, GenerationFailed
 from mintage.infra import attempts
 from mintage.infra.storage import MediaFolder
 from mintage.projections.works import works_of_tasks
 from tests.conftest import until
 from tests.infra.far import Far, finished, png
+from tests.infra.kit import erase
 from tests.infra.pipeline import PRICE, QUICK, Clock, Plant, plant
 
 HAVING = 1_000
@@ -306,6 +308,26 @@ class TestComingLate:
         assert len(here.files()) == 4
         works = [entry.event for entry in here.log() if entry.stream.startswith("work-")]
         assert [type(event).__name__ for event in works[-2:]] == ["WorkCompleted"] * 2
+
+    async def test_a_work_that_was_deleted_meanwhile_does_not_come_back(self, here: Plant, far: Far) -> None:
+        task = await self.late(here, far, count=2)
+        kept, deleted = (work.work_id for work in await works_of_tasks(here.db, [task]))
+        await Works(here.journal, here.db, here.media).delete(here.user_id, deleted)
+        far.always = None
+
+        async def is_given() -> bool:
+            return here.course(task)[-1] == "DeliveredLate" and len(here.files()) == 2
+
+        await until(is_given)
+        assert all(name.startswith(kept) for name in here.files())
+
+    async def test_nothing_is_stored_for_who_was_erased_meanwhile(self, here: Plant, far: Far) -> None:
+        task = await self.late(here, far)
+        await here.journal.transact(erase(here.user_id), actor="system")
+        far.always = None
+        assert await closed(here, task) == "given_up"
+        assert here.ledger() == ALL
+        await until(lambda: asyncio.sleep(0, here.files() == []))
 
     @pytest.mark.parametrize(
         ("said", "outcome"),

@@ -144,12 +144,11 @@ class TaskExists(Refusal):
 
 
 class TaskOver(Refusal):
-    """The task has ended and stays as it is; ``fence`` is that of its last claim."""
+    """The task has ended and stays as it is."""
 
-    def __init__(self, status: Status, fence: int = 0) -> None:
+    def __init__(self, status: Status) -> None:
         super().__init__(f"the task is {status}")
         self.status = status
-        self.fence = fence
 
 
 class LeaseLost(Refusal):
@@ -275,7 +274,7 @@ def _close(command: Closing, task: Task) -> tuple[GenerationEvent, ...]:
         case RecordLateDelivery(delivered=delivered):
             assert 0 < delivered <= len(task.works), delivered
             if task.aftermath != "watch":
-                raise TaskOver(task.status, task.fence)
+                raise TaskOver(task.status)
             return (GenerationDeliveredLate(delivered=delivered),)
         case CloseAftermath(outcome=outcome):
             return () if task.aftermath is None else (GenerationClosed(outcome=outcome),)
@@ -327,7 +326,7 @@ def _require_open(task: Task) -> None:
         case "unknown":
             raise TaskUnknown
         case "completed" | "failed" | "cancelled":
-            raise TaskOver(task.status, task.fence)
+            raise TaskOver(task.status)
         case "pending" | "processing":
             return
 

@@ -46,6 +46,7 @@ ORIGINS: Final = {
     "people": Origin("registration", "user_id"),
     "tasks": Origin("generation", "task_id"),
     "queue": Origin("generation", "task_id"),
+    "queue_users": Origin("registration", "user_id"),
     "works": Origin("work", "work_id"),
     "characters": Origin("character", "character_id"),
 }
