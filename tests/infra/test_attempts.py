@@ -525,6 +525,7 @@ class TestStopping:
 
         async def slow(job: Job) -> Running:
             await gate.wait()
+            far.told(0.1)
             return Running(far.take(job))
 
         far.creates.append(slow)
