@@ -33,7 +33,7 @@ from mintage.application.services import Services, Terms
 from mintage.application.works import Works
 from mintage.domain.recorded import Recorded
 from mintage.infra.aftermath import Aftermath
-from mintage.infra.attempts import Pace, Tools
+from mintage.infra.attempts import Tools
 from mintage.infra.avatars import AvatarFolder
 from mintage.infra.builtin import Builtin
 from mintage.infra.codes import CodeBook
@@ -52,6 +52,7 @@ from mintage.infra.journal import JournalLimits, PostgresJournal
 from mintage.infra.limits import MemoryLimits, NoLimits
 from mintage.infra.mail import Composer, Delivery, Outbox, SmtpServer
 from mintage.infra.migrate import migrate
+from mintage.infra.pace import Pace
 from mintage.infra.passwords import Argon2Hasher
 from mintage.infra.postgres_store import PostgresStore
 from mintage.infra.reaper import Reaper

@@ -14,8 +14,10 @@ from mintage.application.providers import Finished, JobMissing, JobRefused, Prov
 from mintage.application.transaction import OutcomeUnknown, Unavailable
 from mintage.domain.generation.decider import TaskOver
 from mintage.domain.generation.events import Outcome
-from mintage.infra.attempts import MISSING_MAX, Tools, job_of, keep
+from mintage.infra.asking import MISSING_MAX
+from mintage.infra.attempts import Tools
 from mintage.infra.measure import NotAWork
+from mintage.infra.products import job_of, keep
 from mintage.infra.store import Lost
 from mintage.infra.wakes import DUE
 from mintage.projections.queue import Claim, claim_aftermath, put_back

@@ -141,7 +141,7 @@ def _change(event: Event, at: datetime) -> Change | None:
     """What changes in a task's row; None if nothing does, or there is no more to do for the task."""
     match event:
         case GenerationStarted(attempt=attempt, fence=fence, worker=worker):
-            return _UNSENT | {"attempt": attempt, "fence": fence, "worker": worker}
+            return _UNSENT | {"attempt": attempt, "fence": fence, "worker": worker, "progress": 0}
         case GenerationDispatched(job_id=job_id):
             return {"job_id": job_id}
         case GenerationSubmitted(provider_job=provider_job):

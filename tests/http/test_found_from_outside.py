@@ -8,7 +8,7 @@ import pytest
 from mintage.application.generations import CANCELLED_MESSAGE, TIMED_OUT_MESSAGE
 from mintage.application.services import Services
 from mintage.http.messages import stored
-from mintage.infra import attempts
+from mintage.infra import causes
 from mintage.infra.embedded_postgres import EmbeddedPostgres
 from mintage.infra.sessions import Standings
 from mintage.projections.people import Standing
@@ -86,14 +86,14 @@ async def test_a_failed_task_says_why_in_the_readers_language(client: httpx.Asyn
 @pytest.mark.parametrize(
     "words",
     [
-        attempts.FAILED[1],
-        attempts.ABANDONED[1],
-        attempts.SOURCE_UNAVAILABLE[1],
-        attempts.SOURCE_REFUSED[1],
-        attempts.CONTENT_REFUSED[1],
-        attempts.REQUEST_REFUSED[1],
-        attempts.PROVIDER_UNAVAILABLE[1],
-        attempts.CREATE_AMBIGUOUS[1],
+        causes.FAILED[1],
+        causes.ABANDONED[1],
+        causes.SOURCE_UNAVAILABLE[1],
+        causes.SOURCE_REFUSED[1],
+        causes.CONTENT_REFUSED[1],
+        causes.REQUEST_REFUSED[1],
+        causes.PROVIDER_UNAVAILABLE[1],
+        causes.CREATE_AMBIGUOUS[1],
         TIMED_OUT_MESSAGE,
         CANCELLED_MESSAGE,
     ],

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mintage.infra.attempts import Pace
+from mintage.infra.pace import Pace
 from tests.infra.pipeline import QUICK, Plant, plant
 from tests.infra.remote import Remote
 

@@ -15,11 +15,12 @@ from mintage.domain.catalogue import AnyEvent
 from mintage.domain.credits.events import HoldCaptured, HoldReleased
 from mintage.domain.recorded import Recorded
 from mintage.infra.aftermath import Aftermath
-from mintage.infra.attempts import Pace, Tools
+from mintage.infra.attempts import Tools
 from mintage.infra.database import Pool
 from mintage.infra.duties import begin, end
 from mintage.infra.identifiers import new_id
 from mintage.infra.journal import PostgresJournal
+from mintage.infra.pace import Pace
 from mintage.infra.reaper import Reaper
 from mintage.infra.sources import Sources
 from mintage.infra.storage import MediaFolder

@@ -21,7 +21,8 @@ from mintage.application.providers import (
 )
 from mintage.application.works import Works
 from mintage.domain.generation.events import GenerationClosed, GenerationDeferred, GenerationFailed
-from mintage.infra import attempts
+from mintage.infra import attempts, causes, products
+from mintage.infra.asking import MISSING_MAX
 from mintage.infra.storage import MediaFolder
 from mintage.projections.works import works_of_tasks
 from tests.conftest import until
@@ -85,9 +86,9 @@ class TestMoney:
     @pytest.mark.parametrize(
         ("blame", "ended"),
         [
-            ("provider", attempts.FAILED),
-            ("user", attempts.REQUEST_REFUSED),
-            ("policy", attempts.CONTENT_REFUSED),
+            ("provider", causes.FAILED),
+            ("user", causes.REQUEST_REFUSED),
+            ("policy", causes.CONTENT_REFUSED),
         ],
     )
     @pytest.mark.parametrize("when", ["create", "poll"])
@@ -104,7 +105,7 @@ class TestMoney:
         assert "their" not in str(failure), "what providers say is not shown to people"
 
     async def test_a_persons_mistake_is_not_told_from_the_providers_by_guessing(self) -> None:
-        codes = [code for code, _ in attempts._BLAMED.values()]
+        codes = [code for code, _ in causes.BLAMED.values()]
         assert len(set(codes)) == len(codes)
 
     @pytest.mark.parametrize(("come_out", "charged"), [(1, 3), (2, 6), (3, 10)])
@@ -162,7 +163,7 @@ class TestMoney:
     async def test_whatever_of_ours_goes_wrong_the_credits_go_back(
         self, here: Plant, far: Far, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(attempts, "measured", lambda *_: 1 / 0)
+        monkeypatch.setattr(products, "measured", lambda *_: 1 / 0)
         task = await here.request()
         assert (await here.over(task)).error_code == "GENERATION_FAILED"
         assert (here.ledger(), here.files()) == (ALL, [])
@@ -176,6 +177,15 @@ class TestSendingOnce:
         assert (shown.status, shown.error_code) == ("failed", "CREATE_AMBIGUOUS")
         assert (far.calls["create"], here.ledger()) == (1, ALL)
         assert here.course(task) == ["Requested", "Started", "Dispatched", "Failed"]
+
+    async def test_a_create_that_is_never_answered_does_not_hold_a_slot_and_the_credits_for_ever(
+        self, here: Plant, far: Far, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(attempts, "CREATE_GRACE_S", 0.1)
+        far.creates.append(lambda _: asyncio.Event().wait())
+        task = await here.request(provider="brief")
+        assert (await here.over(task)).error_code == "CREATE_AMBIGUOUS"
+        assert (far.calls["create"], here.ledger()) == (1, ALL)
 
     async def test_where_it_can_be_found_it_is_gone_on_with_and_not_given_up(self, here: Plant, far: Far) -> None:
         far.finds = True
@@ -203,7 +213,7 @@ class TestSendingOnce:
         assert (await here.over(task)).status == "completed"
         (job,) = far.jobs.values()
         assert job.job_id != sent[0]
-        assert far.calls["find"] == attempts.MISSING_MAX, "that it is not there has to be said as often as a 404"
+        assert far.calls["find"] == MISSING_MAX, "that it is not there has to be said as often as a 404"
         assert here.ledger() == CHARGED
 
     async def test_what_costs_nothing_is_simply_made_again(self, here: Plant, far: Far) -> None:
@@ -249,10 +259,10 @@ class TestAsking:
         assert here.ledger() == CHARGED
 
     async def test_a_job_that_is_gone_does_not_hold_credits_for_ever(self, here: Plant, far: Far) -> None:
-        far.polls += repeat(JobMissing("404"), attempts.MISSING_MAX)
+        far.polls += repeat(JobMissing("404"), MISSING_MAX)
         task = await here.request()
         assert (await here.over(task)).error_code == "PROVIDER_UNAVAILABLE"
-        assert (far.calls["poll"], here.ledger()) == (attempts.MISSING_MAX, ALL)
+        assert (far.calls["poll"], here.ledger()) == (MISSING_MAX, ALL)
 
     async def test_an_answer_that_does_not_come_is_not_taken_for_a_failure(self, here: Plant, far: Far) -> None:
         far.polls += repeat(Unreachable("502", retry_in_s=0.03), 6)
@@ -407,7 +417,7 @@ class TestCancelling:
     async def test_a_task_that_is_sent_again_does_not_have_its_old_job_cancelled(self, here: Plant, far: Far) -> None:
         """The one that a queue of another product got wrong: it then also charged for what never ran."""
         far.cancels = far.repeats = True
-        far.polls += repeat(JobMissing("404"), attempts.MISSING_MAX)
+        far.polls += repeat(JobMissing("404"), MISSING_MAX)
         far.creates += [lambda job: Running(far.take(job)), NotSent("down", retry_in_s=60.0)]
         task = await here.request()
 

@@ -10,10 +10,11 @@ import pytest
 
 from mintage.application.generations import Ask, Generations
 from mintage.application.works import Works
-from mintage.infra.attempts import Attempt, Pace, Tools
+from mintage.infra.attempts import Attempt, Tools
 from mintage.infra.builtin import Builtin
 from mintage.infra.database import Pool
 from mintage.infra.identifiers import new_id
+from mintage.infra.pace import Pace
 from mintage.infra.sources import Sources
 from mintage.infra.storage import MediaFolder
 from mintage.projections.queue import Claim, claim
