@@ -50,6 +50,7 @@ from mintage.infra.mail import Composer, Delivery, Outbox, SmtpServer
 from mintage.infra.migrate import migrate
 from mintage.infra.passwords import Argon2Hasher
 from mintage.infra.postgres_store import PostgresStore
+from mintage.infra.providers import refuse_unservable
 from mintage.infra.redis_limits import RedisLimits, redis_at
 from mintage.infra.seal.receipts import SealedReceipts
 from mintage.infra.seal.sealer import Sealer
@@ -94,12 +95,17 @@ def site(settings: Settings) -> Iterator[Site]:
 
 
 def catalogue_of(settings: Settings) -> Catalogue:
-    """The operator's catalogue, or the built-in one; raises ``msgspec.ValidationError`` naming what is wrong in it."""
+    """The operator's catalogue, or the built-in one.
+
+    Raises ``msgspec.ValidationError`` and ``SettingsRefused`` naming what is wrong in it.
+    """
     if settings.catalogue is not None:
         text = settings.catalogue.read_text(encoding="utf-8")
     else:
         text = (resources.files("mintage") / "catalogue.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text), Catalogue)
+    catalogue = msgspec.convert(tomllib.loads(text), Catalogue)
+    refuse_unservable(catalogue)
+    return catalogue
 
 
 @asynccontextmanager
