@@ -1,4 +1,4 @@
-"""The providers of a catalogue, each spoken to in its own protocol; what cannot work is refused by name at the start."""
+"""A catalogue's providers, each spoken to in its own protocol; what cannot work is refused at the start, by name."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path

@@ -1,6 +1,7 @@
 """OpenAI's images, and whoever speaks that protocol: one request that waits for all the images of a job."""
 
-from typing import Final
+from base64 import b64decode
+from typing import Any, Final
 
 import msgspec
 
@@ -28,12 +29,12 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Image(msgspec.Struct, frozen=True):
-    # Base64, decoded.
-    b64_json: bytes | None = None
+    # One that is broken must not spoil the others, which are paid for as well.
+    b64_json: Any = None
 
 
 class _Images(msgspec.Struct, frozen=True):
-    data: tuple[_Image, ...] = ()
+    data: tuple[_Image, ...]
 
 
 class OpenAiImages:
@@ -50,7 +51,7 @@ class OpenAiImages:
             raise JobRefused("user", "no_transparency", "this provider's models paint no transparent background")
         told(0.0)
         reply = await self._wire.create(self._asked(job), said)
-        images = [image.b64_json or None for image in read(reply, _Images, FateUnknown).data[: job.count]]
+        images = [_decoded(image.b64_json) for image in read(reply, _Images, FateUnknown).data[: job.count]]
         if not any(images):
             raise JobRefused("provider", "no_images", "the answer holds no image")
         return Finished((*images, *[None] * (job.count - len(images))))
@@ -94,6 +95,13 @@ class OpenAiImages:
     def _size(self, job: Job) -> str:
         shape = shape_of(job)
         return "auto" if shape is None else nearest(shape, self._options.sizes)
+
+
+def _decoded(base64: Any) -> bytes | None:
+    try:
+        return b64decode(base64, validate=True) or None
+    except (TypeError, ValueError):
+        return None
 
 
 def refusal(_: Options, model: Model) -> str | None:

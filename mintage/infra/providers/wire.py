@@ -90,7 +90,9 @@ class _TooLarge(_Broken):
 class Wire:
     """``answer_s`` is the longest the provider takes to answer anything but a file, in seconds."""
 
-    def __init__(self, base_url: str, key: str | None, answer_s: float) -> None:
+    def __init__(
+        self, base_url: str, key: str | None, answer_s: float, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self._base = httpx.URL(base_url.rstrip("/") + "/")
         self._auth = {"Authorization": f"Bearer {key}"} if key else {}
         self._answer_s = answer_s
@@ -101,6 +103,7 @@ class Wire:
             headers={"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "mintage"},
             timeout=httpx.Timeout(answer_s, connect=CONNECT_S, write=SEND_S, pool=CONNECT_S),
             limits=httpx.Limits(max_connections=100, keepalive_expiry=IDLE_S),
+            transport=transport,
         )
 
     async def close(self) -> None:
