@@ -140,8 +140,8 @@ def catalogue_with(source: Source, *models: Model) -> Catalogue:
 
 
 def model_of(case: Case, **more: Any) -> Model:
-    bounds = {"width", "height", "seed", "strength", "style"} if "img" in case.task else {"seed"}
-    parameters = {name: Bounds(type="integer") for name in bounds}
+    names = ("width", "height", "seed", "strength") if "video" not in case.task else ("seed",)
+    parameters = {name: Bounds(type="number", default=1) for name in names}
     model = Model(
         provider="sold",
         name="as",

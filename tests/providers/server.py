@@ -83,11 +83,15 @@ class Fault:
 
 
 class ProviderServer:
-    """``created`` counts the requests that were accepted and cost money; ``requests`` keeps all that came."""
+    """``created`` counts the requests that were accepted and cost money; ``requests`` keeps all that came.
+
+    ``connections`` counts those that were made.
+    """
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.created = 0
+        self.connections = 0
         self.mistakes: list[Exception] = []
         self._faults: list[tuple[str, str, Fault]] = []
         self._talks: set[asyncio.Task[None]] = set()
@@ -125,6 +129,7 @@ class ProviderServer:
         task = asyncio.current_task()
         assert task is not None
         self._talks.add(task)
+        self.connections += 1
         task.add_done_callback(self._talks.discard)
         try:
             while (request := await _request(reader)) is not None:

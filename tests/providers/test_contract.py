@@ -35,6 +35,14 @@ class TestCreate:
         assert len(set(products)) == job.count
         assert server.created == 1
 
+    async def test_what_follows_goes_over_the_same_connection(
+        self, case: Case, server: ProviderServer, adapter: Provider
+    ) -> None:
+        await finished(adapter, job_of(case))
+        await finished(adapter, job_of(case, job_id="0199a1b2-0000-7000-8000-00000000002b"))
+        assert len(server.requests) > 1
+        assert server.connections == 1
+
     async def test_progress_is_told_from_0_to_1_and_never_falls(
         self, case: Case, server: ProviderServer, adapter: Provider
     ) -> None:

@@ -61,6 +61,20 @@ async def test_where_the_upload_fails_nothing_was_sent(server: ReplicateServer, 
     assert server.created == 0
 
 
+async def test_who_gives_up_during_the_upload_is_not_sent_a_bill(server: ReplicateServer, tmp_path: Path) -> None:
+    class NobodyWaits(Exception):
+        pass
+
+    def told(_: float) -> None:
+        if server.uploads:
+            raise NobodyWaits
+
+    async with provider(REPAINTS, server.url, tmp_path) as adapter:
+        with pytest.raises(NobodyWaits):
+            await adapter.create(job_of(REPAINTS, source=painted()), told)
+    assert server.created == 0
+
+
 async def test_an_upload_without_a_url_ends_it(server: ReplicateServer, tmp_path: Path) -> None:
     server.fail("POST", "/v1/files", told({"id": "file1"}, 201))
     async with provider(REPAINTS, server.url, tmp_path) as adapter:

@@ -24,7 +24,7 @@ class _Protocol(msgspec.Struct, frozen=True):
     needs_key: bool
 
 
-_PROTOCOLS: Final = {
+PROTOCOLS: Final = {
     "openai-images": _Protocol(
         openai_images.Options, openai_images.OpenAiImages, openai_images.TASKS, openai_images.refusal, True
     ),
@@ -67,7 +67,7 @@ def refuse_unservable(catalogue: Catalogue) -> None:
 
 
 def _source_refusals(source: Source) -> Iterator[str]:
-    protocol = _PROTOCOLS[source.kind]
+    protocol = PROTOCOLS[source.kind]
     if not _is_address(source.base_url):
         yield "base_url is no address such as https://api.example.com/v1"
     if source.key is None and protocol.needs_key:
@@ -79,7 +79,7 @@ def _source_refusals(source: Source) -> Iterator[str]:
 
 
 def _model_refusals(source: Source, model: Model) -> Iterator[str]:
-    protocol = _PROTOCOLS[source.kind]
+    protocol = PROTOCOLS[source.kind]
     if strange := [task for task in model.tasks if task not in protocol.tasks]:
         yield _line(_called(model), f"{source.kind} cannot do {', '.join(strange)}")
     elif reason := protocol.refusal(msgspec.convert(source.options, protocol.options), model):
@@ -87,7 +87,7 @@ def _model_refusals(source: Source, model: Model) -> Iterator[str]:
 
 
 def _made(source: Source, key: str | None) -> Provider:
-    protocol = _PROTOCOLS[source.kind]
+    protocol = PROTOCOLS[source.kind]
     options = msgspec.convert(source.options, protocol.options)
     return protocol.adapter(Wire(source.base_url, key, options.timeout_s), options)
 

@@ -12,7 +12,7 @@ import msgspec
 from mintage.application.catalogue import Model
 from mintage.application.providers import FateUnknown, Finished, Job, JobMissing, JobRefused, Running, Told, Unreachable
 from mintage.domain.generation.events import Parameter, TaskType
-from mintage.infra.providers.templates import SOURCE, filled, template_refusal, values_of
+from mintage.infra.providers.templates import SOURCE, filled, places_of, template_refusal, values_of
 from mintage.infra.providers.wire import Ask, Reply, Said, Seconds, Wire, hinted, read, unreachable, word
 
 TASKS: Final[frozenset[TaskType]] = frozenset({"text2img", "img2img", "text2video", "img2video"})
@@ -21,6 +21,9 @@ _QUEUE_MAX: Final = 64 * 1_048_576
 """The queue is told with every workflow that waits in it."""
 _IMAGES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _FILMS: Final = frozenset({".mp4", ".webm", ".mov", ".mkv"})
+
+_GIVEN: Final[dict[str, Parameter]] = {"seed": 0, "negative_prompt": "", "style": ""}
+"""What stands in a place for which nothing was asked; the seed is the job's own."""
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,10 +86,11 @@ class ComfyUi:
     async def create(self, job: Job, told: Told) -> Running:
         told(0.0)
         # With everything as it was before, ComfyUI would paint nothing and point to the old files.
-        values: dict[str, Parameter] = {"seed": int(job.job_id[-8:], 16), "negative_prompt": "", "style": ""}
+        values: dict[str, Parameter] = {**_GIVEN, "seed": int(job.job_id[-8:], 16)}
         values |= values_of(job)
         if job.source is not None:
             values[SOURCE] = await self._uploaded(job)
+            told(0.0)
         body = {"prompt": filled(self._workflows[job.model], values), "prompt_id": job.job_id}
         reply = await self._wire.create(Ask(method="POST", path="prompt", json=body), _said)
         return Running(read(reply, _Queued, FateUnknown).prompt_id)
@@ -210,6 +214,11 @@ def refusal(options: Options, model: Model) -> str | None:
     if len({task.startswith("img") for task in model.tasks}) > 1:
         return "a workflow does tasks with a source image or tasks without, not both"
     reason = template_refusal(workflow, model)
+    if reason is None:
+        # A node that lacks an input refuses every task.
+        unsure = {name for name, bounds in model.parameters.items() if bounds.default is None and name not in _GIVEN}
+        if absent := unsure & places_of(workflow):
+            reason = f"{{{min(absent)}}} may be absent: parameters.{min(absent)} needs a default"
     return None if reason is None else f"options.workflows.{model.upstream}: {reason}"
 
 

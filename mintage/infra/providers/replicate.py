@@ -58,6 +58,7 @@ class Replicate:
         values = values_of(job)
         if job.source is not None:
             values[SOURCE] = await self._uploaded(job.source)
+            told(0.0)
         body = {"version": job.model, "input": filled(self._options.inputs[job.model], values)}
         reply = await self._wire.create(Ask(method="POST", path="predictions", json=body), _said)
         prediction = read(reply, _Prediction, FateUnknown)

@@ -15,7 +15,7 @@ Template: TypeAlias = Any
 SOURCE: Final = "source"
 
 _PLACE: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
-_OWN: Final = frozenset({"prompt", "negative_prompt", "style", "count", "transparent", "job_id", SOURCE})
+_OWN: Final = frozenset({"prompt", "negative_prompt", "style", "count", "seed", "transparent", "job_id", SOURCE})
 _ABSENT: Final = object()
 
 
@@ -37,7 +37,7 @@ def filled(template: Template, values: Mapping[str, Parameter]) -> Any:
 
 def template_refusal(template: Template, model: Model) -> str | None:
     """Why this template does not do for the model, if it does not."""
-    places = set(_places(template))
+    places = places_of(template)
     if unknown := places - _OWN - set(model.parameters):
         return f"{{{min(unknown)}}} is neither a field nor a parameter of it"
     if "prompt" not in places:
@@ -45,6 +45,10 @@ def template_refusal(template: Template, model: Model) -> str | None:
     if any(task.startswith("img") for task in model.tasks) != (SOURCE in places):
         return "{source} has to be there if a task has a source image, and nowhere if none has"
     return None
+
+
+def places_of(template: Template) -> set[str]:
+    return set(_places(template))
 
 
 def _filled(template: Template, values: Mapping[str, Parameter]) -> Any:
