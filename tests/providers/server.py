@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,8 +17,8 @@ from PIL import Image
 
 KEY: Final = "sk-a-key-that-nobody-may-see"
 
-Mishap: TypeAlias = Literal["reset", "silence", "cut", "endless"]
-"""The connection is reset; nothing is said any more; half the answer comes; the answer never ends."""
+Mishap: TypeAlias = Literal["reset", "hangup", "silence", "cut", "endless"]
+"""The connection is reset, or closed; nothing is said any more; half the answer comes; the answer never ends."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,14 @@ class Fault:
 class ProviderServer:
     """``created`` counts the requests that were accepted and cost money; ``requests`` keeps all that came.
 
-    ``connections`` counts those that were made.
+    ``connections`` counts those that were made. A ``curt`` server closes each after its answer, and does not say so.
     """
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.created = 0
         self.connections = 0
+        self.curt = False
         self.mistakes: list[Exception] = []
         self._faults: list[tuple[str, str, Fault]] = []
         self._talks: set[asyncio.Task[None]] = set()
@@ -111,6 +114,11 @@ class ProviderServer:
 
     def asked(self, method: str, path: str) -> list[Request]:
         return [one for one in self.requests if one.method == method and one.path.startswith(path)]
+
+    @property
+    def talks(self) -> int:
+        """Connections that are open."""
+        return len(self._talks)
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
@@ -135,12 +143,14 @@ class ProviderServer:
             while (request := await _request(reader)) is not None:
                 self.requests.append(request)
                 await self._respond(request, writer)
+                if self.curt:
+                    return
         except (OSError, asyncio.IncompleteReadError):
             pass
         except Exception as error:  # noqa: BLE001 -- a server in error fails its test, wherever it happens
             self.mistakes.append(error)
         finally:
-            writer.transport.abort()
+            writer.transport.close()
 
     async def _respond(self, request: Request, writer: asyncio.StreamWriter) -> None:
         fault = self._fault(request)
@@ -153,6 +163,11 @@ class ProviderServer:
                 if len(instead.body) < int(instead.headers.get("content-length", "0")):
                     writer.transport.close()
             case "reset":
+                # Closed with nothing to linger for, it is a reset and no orderly end.
+                linger = struct.pack("ii", 1, 0)
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                writer.transport.abort()
+            case "hangup":
                 writer.transport.abort()
             case "silence":
                 await asyncio.Event().wait()

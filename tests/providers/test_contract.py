@@ -2,6 +2,7 @@
 
 import logging
 import socket
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from mintage.application.providers import FateUnknown, JobMissing, JobRefused, NotSent, Provider, Running, Unreachable
 from mintage.infra.providers import wire
+from tests.conftest import until
 from tests.providers.cases import CASES, Case, finished, job_of, nobody_told, provider
 from tests.providers.comfyui import ComfyUiServer
 from tests.providers.server import KEY, Answer, ProviderServer, told
@@ -23,6 +25,13 @@ RUNNING_ON = pytest.mark.parametrize("case", [case for case in CASES if case.run
 
 class NobodyWaits(Exception):
     pass
+
+
+def closed(server: ProviderServer) -> Callable[[], Awaitable[bool]]:
+    async def all_are() -> bool:
+        return server.talks == 0
+
+    return all_are
 
 
 @EVERY
@@ -42,6 +51,15 @@ class TestCreate:
         await finished(adapter, job_of(case, job_id="0199a1b2-0000-7000-8000-00000000002b"))
         assert len(server.requests) > 1
         assert server.connections == 1
+
+    async def test_a_connection_that_was_closed_meanwhile_is_not_used_for_a_create(
+        self, case: Case, server: ProviderServer, adapter: Provider
+    ) -> None:
+        server.curt = True
+        for _ in range(3):
+            await adapter.create(job_of(case), nobody_told)
+            await until(closed(server))
+        assert server.created == 3
 
     async def test_progress_is_told_from_0_to_1_and_never_falls(
         self, case: Case, server: ProviderServer, adapter: Provider
@@ -74,7 +92,7 @@ class TestCreate:
                 await adapter.create(job_of(case), nobody_told)
         assert refused.value.retry_in_s is None
 
-    @pytest.mark.parametrize("mishap", ["reset", "cut"])
+    @pytest.mark.parametrize("mishap", ["reset", "hangup", "cut"])
     async def test_what_was_accepted_before_the_connection_broke_is_not_known_and_not_sent_again(
         self, case: Case, server: ProviderServer, adapter: Provider, mishap: Any
     ) -> None:
@@ -84,10 +102,11 @@ class TestCreate:
         assert server.created == 1
         assert len(server.asked("POST", case.create)) == 1
 
+    @pytest.mark.parametrize("mishap", ["reset", "hangup"])
     async def test_a_connection_that_breaks_before_anything_is_accepted_looks_the_same(
-        self, case: Case, server: ProviderServer, adapter: Provider
+        self, case: Case, server: ProviderServer, adapter: Provider, mishap: Any
     ) -> None:
-        server.fail("POST", case.create, "reset")
+        server.fail("POST", case.create, mishap)
         with pytest.raises(FateUnknown):
             await adapter.create(job_of(case), nobody_told)
         assert server.created == 0
@@ -278,6 +297,7 @@ class TestPoll:
         "what",
         [
             "reset",
+            "hangup",
             "cut",
             "endless",
             *(Answer(status, b"{}") for status in (301, 400, 401, 403, 408, 409, 425, 429, 500, 502, 503)),

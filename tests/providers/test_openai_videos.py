@@ -177,7 +177,19 @@ class TestContent:
         server.statuses = []
         return await running(adapter)
 
-    @pytest.mark.parametrize("mishap", ["reset", "cut", Answer(502, b"<html>"), Answer(401, b"{}"), Answer(429, b"{}")])
+    @pytest.mark.parametrize(
+        "mishap",
+        [
+            "reset",
+            "cut",
+            Answer(502, b"<html>"),
+            Answer(401, b"{}"),
+            Answer(403, b"{}"),
+            Answer(429, b"{}"),
+            Answer(200, b"packed", {"content-type": "video/mp4", "content-encoding": "gzip"}),
+        ],
+        ids=lambda what: what if isinstance(what, str) else str(what.status),
+    )
     async def test_a_film_that_is_not_got_whole_is_asked_for_again(
         self, server: OpenAiVideosServer, adapter: Provider, done: str, mishap: Any
     ) -> None:

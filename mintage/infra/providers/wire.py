@@ -28,7 +28,7 @@ IDLE_S: Final = 3.0
 FILE_S: Final = 300.0
 """The longest a file takes, in seconds."""
 JSON_MAX: Final = 4 * 1_048_576
-FILE_MAX: Final = 512 * 1_048_576
+FILE_MAX: Final = 256 * 1_048_576
 ERROR_MAX: Final = 65_536
 RETRY_MAX_S: Final = 600.0
 """A longer pause than this is not believed."""
