@@ -148,6 +148,9 @@ class TestOutput:
             "http://169.254.169.254/latest/meta-data",
             "http://localhost/a.png",
             "https://[::1]/a.png",
+            "https://[::1",
+            "https://replicate.delivery:port/a.png",
+            "https://replicate.delivery/\x00",
         ],
     )
     async def test_nobody_is_sent_where_no_files_are_kept(

@@ -149,17 +149,17 @@ class Wire:
 
         None if it is gone. The key goes to the provider alone. Raises ``Unreachable``, ``JobRefused``.
         """
-        ask = Ask(method="GET", path=where, bytes_max=FILE_MAX)
-        if not self._is_ours(self._url(where)) and not _is_at(self._url(where), hosts):
+        ours = self._is_ours(where)
+        if not ours and not _is_at(where, hosts):
             raise JobRefused("provider", "foreign_file", "a file is where nobody is sent")
         try:
-            reply = await self._exchange(ask, FILE_S)
+            reply = await self._exchange(Ask(method="GET", path=where, bytes_max=FILE_MAX), FILE_S)
         except _TooLarge:
             raise JobRefused("provider", "file_too_large", f"a file of more than {FILE_MAX} bytes") from None
         except (_Unsent, _Broken) as error:
             raise Unreachable(f"a file: {error}") from None
         # Stores answer 403 for a link that has expired; from the provider itself it would speak of the key.
-        if reply.status in {404, 410} or (reply.status == 403 and not self._is_ours(self._url(where))):
+        if reply.status in {404, 410} or (reply.status == 403 and not ours):
             return None
         if not reply.good:
             raise Unreachable(f"a file: status {reply.status}", pause_of(reply.headers))
@@ -169,15 +169,14 @@ class Wire:
 
     async def _exchange(self, ask: Ask, total_s: float | None = None) -> Reply:
         try:
-            url = self._url(ask.path)
             async with (
                 asyncio.timeout(total_s or CONNECT_S + self._answer_s),
                 self._http.stream(
                     ask.method,
-                    url,
+                    self._base.join(ask.path),
                     json=ask.json,
                     files=ask.parts or None,
-                    headers={**(self._auth if self._is_ours(url) else {}), **ask.headers},
+                    headers={**(self._auth if self._is_ours(ask.path) else {}), **ask.headers},
                 ) as reply,
             ):
                 return Reply(reply.status_code, reply.headers, await _content(reply, ask.bytes_max))
@@ -186,10 +185,11 @@ class Wire:
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, TimeoutError) as error:
             raise _Broken(type(error).__name__) from None
 
-    def _url(self, path: str) -> httpx.URL:
-        return self._base.join(path)
-
-    def _is_ours(self, url: httpx.URL) -> bool:
+    def _is_ours(self, path: str) -> bool:
+        try:
+            url = self._base.join(path)
+        except httpx.InvalidURL:
+            return False
         return (url.scheme, url.host, url.port) == (self._base.scheme, self._base.host, self._base.port)
 
 
@@ -290,7 +290,11 @@ def _failed(ask: Ask, error: Exception) -> str:
     return f"{ask.method} {ask.path}: {error}"
 
 
-def _is_at(url: httpx.URL, hosts: Collection[str]) -> bool:
+def _is_at(where: str, hosts: Collection[str]) -> bool:
+    try:
+        url = httpx.URL(where)
+    except httpx.InvalidURL:
+        return False
     if url.scheme != "https" or url.port is not None or url.userinfo:
         return False
     return any(url.host == host or url.host.endswith(f".{host}") for host in hosts)
