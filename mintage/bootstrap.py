@@ -41,6 +41,7 @@ from mintage.infra.follower import Follower
 from mintage.infra.freshness import Followed
 from mintage.infra.gateways import SandboxGateway
 from mintage.infra.google import OpenIdClient
+from mintage.infra.guard import Guard
 from mintage.infra.handshakes import SealedHandshakes
 from mintage.infra.housekeeping import Chore, keep_tidy
 from mintage.infra.identifiers import new_id
@@ -147,7 +148,7 @@ async def running(
             embedded = place.embedded
             duties.append(lambda: _keep_up(embedded))
         if worker:
-            crew = Worker(generations, db, media, Sources(media, Fetcher()), clock=clock)
+            crew = Worker(generations, db, media, Sources(media, Fetcher(Guard())), clock=clock)
             listeners.append(crew.seen)
             duties.append(crew.run)
         await journal.start()

@@ -13,6 +13,7 @@ from ipaddress import ip_network
 import pytest
 from PIL import Image
 
+from mintage.infra.guard import Guard, addresses_of
 from mintage.infra.sources import (
     BYTES_MAX,
     SIDE_MAX,
@@ -20,7 +21,6 @@ from mintage.infra.sources import (
     SourceRefused,
     Sources,
     SourceUnavailable,
-    addresses_of,
     picture_of,
 )
 
@@ -68,7 +68,7 @@ async def server(answer: bytes | Answer) -> AsyncIterator[tuple[int, list[bytes]
 
 def local(port: int, **how: float) -> Fetcher:
     """Like the real one, but it may go to this machine's own port."""
-    return Fetcher(allowed=LOOPBACK, ports={port}, **how)  # type: ignore[arg-type]
+    return Fetcher(Guard(allowed=LOOPBACK, ports={port}), **how)
 
 
 def leading_to(*addresses: str) -> Callable[[str, int], Awaitable[Sequence[str]]]:
@@ -89,7 +89,7 @@ async def test_a_public_file_is_fetched_as_it_is() -> None:
 
 async def test_the_connection_goes_to_the_address_checked_and_the_request_keeps_the_name() -> None:
     async with server(reply(picture())) as (port, requests):
-        fetcher = Fetcher(resolve=leading_to("127.0.0.1"), allowed=LOOPBACK, ports={port})
+        fetcher = Fetcher(Guard(resolve=leading_to("127.0.0.1"), allowed=LOOPBACK, ports={port}))
         assert await fetcher.fetch(f"http://pictures.example:{port}/x") == picture()
     assert f"Host: pictures.example:{port}\r\n".encode() in requests[0]
 
@@ -106,7 +106,7 @@ async def test_the_connection_goes_to_the_address_checked_and_the_request_keeps_
 )
 async def test_no_way_leads_inside(host: str) -> None:
     with pytest.raises((SourceRefused, SourceUnavailable)) as refused:
-        await Fetcher(total_s=5.0).fetch(f"http://{host}/latest/meta-data/")
+        await Fetcher(Guard(), total_s=5.0).fetch(f"http://{host}/latest/meta-data/")
     # A notation that the system cannot read has no address; all others were refused for what they lead to.
     assert isinstance(refused.value, SourceRefused) or "no address" in str(refused.value)
 
@@ -115,13 +115,13 @@ async def test_no_way_leads_inside(host: str) -> None:
 async def test_a_name_is_judged_by_what_it_resolves_to(host: str) -> None:
     assert set(await addresses_of(host, 80)) & {"127.0.0.1", "::1"}
     with pytest.raises(SourceRefused, match="not public"):
-        await Fetcher().fetch(f"http://{host}/")
+        await Fetcher(Guard()).fetch(f"http://{host}/")
 
 
 @pytest.mark.parametrize("answers", [("1.1.1.1", "127.0.0.1"), ("10.0.0.1", "1.1.1.1"), ("2606:4700::1111", "::1")])
 async def test_one_address_inside_is_enough(answers: tuple[str, ...]) -> None:
     with pytest.raises(SourceRefused, match="not public"):
-        await Fetcher(resolve=leading_to(*answers)).fetch("https://rebinding.example/")
+        await Fetcher(Guard(resolve=leading_to(*answers))).fetch("https://rebinding.example/")
 
 
 async def test_a_name_is_resolved_once() -> None:
@@ -133,13 +133,13 @@ async def test_a_name_is_resolved_once() -> None:
             questions.append(host)
             return ("127.0.0.1",)
 
-        await Fetcher(resolve=resolve, allowed=LOOPBACK, ports={port}).fetch(f"http://pictures.example:{port}/")
+        await Fetcher(Guard(resolve=resolve, allowed=LOOPBACK, ports={port})).fetch(f"http://pictures.example:{port}/")
     assert questions == ["pictures.example"]
 
 
 async def test_of_several_addresses_the_next_is_tried() -> None:
     async with server(reply(picture())) as (port, _):
-        fetcher = Fetcher(resolve=leading_to("127.0.0.2", "127.0.0.1"), allowed=LOOPBACK, ports={port})
+        fetcher = Fetcher(Guard(resolve=leading_to("127.0.0.2", "127.0.0.1"), allowed=LOOPBACK, ports={port}))
         assert await fetcher.fetch(f"http://pictures.example:{port}/") == picture()
 
 
@@ -154,7 +154,7 @@ async def test_of_several_addresses_the_next_is_tried() -> None:
 )
 async def test_what_is_no_plain_web_address_goes_nowhere(url: str) -> None:
     with pytest.raises(SourceRefused):
-        await Fetcher(resolve=leading_to("1.1.1.1")).fetch(url)
+        await Fetcher(Guard(resolve=leading_to("1.1.1.1"))).fetch(url)
 
 
 async def test_a_host_behind_a_hash_is_not_visited() -> None:
@@ -166,7 +166,7 @@ async def test_a_host_behind_a_hash_is_not_visited() -> None:
         return ("127.0.0.1",)
 
     with pytest.raises(SourceRefused):
-        await Fetcher(resolve=resolve).fetch("http://public.example#@inside.example/")
+        await Fetcher(Guard(resolve=resolve)).fetch("http://public.example#@inside.example/")
     assert asked == ["public.example"]
 
 
@@ -191,9 +191,9 @@ async def test_nobody_listens_or_knows_the_name() -> None:
     with pytest.raises(SourceUnavailable):
         await local(port).fetch(f"http://127.0.0.1:{port}/")
     with pytest.raises(SourceUnavailable, match="no address"):
-        await Fetcher().fetch("http://pictures.invalid/")
+        await Fetcher(Guard()).fetch("http://pictures.invalid/")
     with pytest.raises(SourceUnavailable):
-        await Fetcher(resolve=leading_to()).fetch("http://pictures.example/")
+        await Fetcher(Guard(resolve=leading_to())).fetch("http://pictures.example/")
 
 
 @pytest.mark.parametrize("answer", [b"nonsense\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"])
@@ -335,7 +335,7 @@ class Shelf:
 
 
 async def test_our_own_files_are_read_and_never_fetched() -> None:
-    sources = Sources(Shelf(cat=picture()), Fetcher(resolve=leading_to("127.0.0.1")))  # type: ignore[arg-type]
+    sources = Sources(Shelf(cat=picture()), Fetcher(Guard(resolve=leading_to("127.0.0.1"))))  # type: ignore[arg-type]
     assert (await sources.picture("https://mintage.test/files/cat", "cat")).size == (40, 30)
     with pytest.raises(SourceUnavailable, match="removed"):
         await sources.picture("https://mintage.test/files/dog", "dog")
