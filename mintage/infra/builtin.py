@@ -1,9 +1,9 @@
 """The works of a task as the built-in renderer makes them: files, and what is to be said of each."""
 
-import msgspec
 from PIL import Image
 
 from mintage.application.generations import work_type_of
+from mintage.infra.measure import Made
 from mintage.infra.renderer import (
     FilmRequest,
     ImageRequest,
@@ -16,18 +16,6 @@ from mintage.infra.renderer import (
     thumbnail,
 )
 from mintage.projections.queue import Claim
-
-
-class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """One file; ``suffix`` is what its name ends in."""
-
-    content: bytes
-    thumbnail: bytes
-    suffix: str
-    content_type: str
-    width: int
-    height: int
-    duration_s: int | None = None
 
 
 def make(task: Claim, source: Image.Image | None, step: Step) -> list[Made]:

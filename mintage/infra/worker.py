@@ -16,7 +16,8 @@ from mintage.application.transaction import OutcomeUnknown, Unavailable
 from mintage.domain.generation.decider import LeaseLost, TaskOver
 from mintage.domain.generation.events import GenerationRequested
 from mintage.domain.recorded import Recorded
-from mintage.infra.builtin import Made, make
+from mintage.infra.builtin import make
+from mintage.infra.measure import Made
 from mintage.infra.renderer import RenderingFailed
 from mintage.infra.sources import SourceRefused, Sources, SourceUnavailable
 from mintage.infra.storage import MediaFolder
