@@ -184,7 +184,10 @@ class StoredFile(msgspec.Struct, frozen=True):
 
 
 class Files(Protocol):
-    """What is stored as a file, under keys: works, which are private unless published, and avatars, which never are."""
+    """What is stored as a file, under keys: works, which are private unless published, and avatars, which never are.
+
+    Whatever looks at the files raises ``Unavailable`` when the place where they are does not answer.
+    """
 
     def url(self, key: str, *, public: bool = False) -> str:
         """An absolute url that works for 24 hours without a token, or for as long as the file is ``public``."""
@@ -195,6 +198,10 @@ class Files(Protocol):
 
         None for a url of elsewhere. Of ours that names no file the rest of the path, which is the key of none.
         """
+        ...
+
+    def is_key(self, key: str) -> bool:
+        """Whether a file can be stored under this key, whether or not there is one."""
         ...
 
     def genuine(self, key: str, expires: str, signature: str) -> bool:

@@ -20,7 +20,7 @@ from mintage.infra.builtin import make
 from mintage.infra.measure import Made
 from mintage.infra.renderer import RenderingFailed
 from mintage.infra.sources import SourceRefused, Sources, SourceUnavailable
-from mintage.infra.storage import MediaFolder
+from mintage.infra.storage import Media
 from mintage.infra.store import Lost
 from mintage.projections.queue import Claim, claim, renew
 from mintage.projections.sql import Database
@@ -67,7 +67,7 @@ class Worker:
         self,
         generations: Generations,
         db: Database,
-        media: MediaFolder,
+        media: Media,
         sources: Sources,
         *,
         clock: Callable[[], datetime],
@@ -186,7 +186,7 @@ class Worker:
         ]
 
     def _stored(self, work_id: str, fence: int, made: Made) -> Output:
-        file, small = (MediaFolder.key_of(work_id, fence, end) for end in (made.suffix, "-thumbnail.webp"))
+        file, small = (Media.key_of(work_id, fence, end) for end in (made.suffix, "-thumbnail.webp"))
         self._media.write(file, made.content)
         self._media.write(small, made.thumbnail)
         return Output(
