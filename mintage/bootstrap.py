@@ -28,9 +28,11 @@ from mintage.application.recharges import Recharges
 from mintage.application.reports import Reports
 from mintage.application.reversals import Reversals
 from mintage.application.services import Services, Terms
+from mintage.application.transaction import Unavailable
 from mintage.application.works import Works
 from mintage.domain.recorded import Recorded
 from mintage.infra.avatars import AvatarFolder
+from mintage.infra.bucket import BucketRefused, MediaBucket
 from mintage.infra.codes import CodeBook
 from mintage.infra.database import Pool
 from mintage.infra.duties import Duty, begin, end
@@ -52,13 +54,14 @@ from mintage.infra.migrate import migrate
 from mintage.infra.passwords import Argon2Hasher
 from mintage.infra.postgres_store import PostgresStore
 from mintage.infra.redis_limits import RedisLimits, redis_at
+from mintage.infra.s3 import bucket_of
 from mintage.infra.seal.receipts import SealedReceipts
 from mintage.infra.seal.sealer import Sealer
 from mintage.infra.sessions import Standings
-from mintage.infra.settings import Settings, secrets_of
+from mintage.infra.settings import Settings, SettingsRefused, s3_of, secrets_of
 from mintage.infra.sources import Fetcher, Sources
 from mintage.infra.spendings import LoggedSpendings
-from mintage.infra.storage import MediaFolder
+from mintage.infra.storage import Media, MediaFolder
 from mintage.infra.tokens import JwtTokens
 from mintage.infra.vault import Vault
 from mintage.infra.worker import Worker
@@ -131,7 +134,7 @@ async def running(
         mailer = delivery if mailer is None else mailer
         limits = Limits(_limiter(settings, secrets.signing, clock, closing))
         endings, sessions = TaskEndings(db), Standings(db, place.conninfo)
-        media = MediaFolder(settings.data_dir / "media", base_url, secrets.signing, clock)
+        media = await _media(settings, base_url, secrets.signing, clock)
         listeners: list[Callable[[Sequence[Recorded]], None]] = [endings.seen, sessions.seen]
         journal = _journal(settings, place, clock, listeners)
         hasher, codes, avatars = Argon2Hasher(), CodeBook(db, secrets.signing), AvatarFolder(media, new_id)
@@ -256,6 +259,24 @@ def _limiter(settings: Settings, secret: bytes, clock: Callable[[], datetime], c
     redis = redis_at(settings.redis_url)
     closing.push_async_callback(redis.aclose)
     return RedisLimits(redis, alone, secret, clock)
+
+
+async def _media(
+    settings: Settings, base_url: Callable[[], str], secret: bytes, clock: Callable[[], datetime]
+) -> Media:
+    """Where the files are; raises ``SettingsRefused`` if they cannot be kept there, not if nobody answers."""
+    bucket = bucket_of(*s3_of(settings))
+    if bucket is None:
+        return MediaFolder(settings.data_dir / "media", base_url, secret, clock)
+    media = MediaBucket(bucket, base_url, secret, clock)
+    try:
+        await media.check()
+    except BucketRefused as refused:
+        raise SettingsRefused(f"MINTAGE_S3_URL: {refused}") from refused
+    except Unavailable as error:
+        # Signing in and paying do not need it.
+        _log.warning("starting without files: %s", error)
+    return media
 
 
 def _openid(settings: Settings, clock: Callable[[], datetime]) -> OpenIdClient | None:

@@ -16,7 +16,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from moto.s3.models import s3_backends
 from werkzeug.serving import make_server
 
-from mintage.infra.bucket import Bucket
+from mintage.infra.s3 import Bucket
 
 ACCOUNT, PARTITION, REGION = "123456789012", "aws", "us-east-1"
 REFUSED = """<?xml version="1.0" encoding="UTF-8"?>

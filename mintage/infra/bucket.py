@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-import msgspec
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
 from mintage.application.ports import StoredFile
 from mintage.application.transaction import Unavailable
+from mintage.infra.s3 import Bucket
 from mintage.infra.storage import Media
 
 if TYPE_CHECKING:
@@ -28,20 +28,6 @@ WRITE_S: Final = 60
 CONNECT_S: Final = 3
 RETRIES: Final = 2
 RETRY_S: Final = 15
-
-
-class Bucket(msgspec.Struct, frozen=True):
-    """Where a bucket is and by whose key it is opened; everything lies below ``prefix``, which may be empty.
-
-    An ``endpoint`` whose name begins with the bucket's own is that of this bucket alone (virtual-hosted).
-    """
-
-    name: str
-    prefix: str
-    endpoint: str
-    region: str
-    key_id: str
-    secret: str
 
 
 class BucketRefused(Exception):

