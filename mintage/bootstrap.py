@@ -54,6 +54,7 @@ from mintage.infra.migrate import migrate
 from mintage.infra.passwords import Argon2Hasher
 from mintage.infra.postgres_store import PostgresStore
 from mintage.infra.redis_limits import RedisLimits, redis_at
+from mintage.infra.retention import Retention
 from mintage.infra.s3 import bucket_of
 from mintage.infra.seal.receipts import SealedReceipts
 from mintage.infra.seal.sealer import Sealer
@@ -143,7 +144,14 @@ async def running(
         generations = Generations(journal, catalogue, new_id, pending_max, timedelta(seconds=settings.hold_s))
         ledger = Ledger(journal, new_id)
         works, erasure = Works(journal, db, media), Erasure(journal, db, generations, media, avatars)
-        chores: list[Chore] = [works.finish, erasure.finish, lambda: avatars.tidy(db, clock()), media.tidy]
+        retention = Retention(journal, db, settings.retention_days, clock=clock)
+        chores: list[Chore] = [
+            retention.expire,
+            works.finish,
+            erasure.finish,
+            lambda: avatars.tidy(db, clock()),
+            media.tidy,
+        ]
         expiry = Expiry(db, ledger, generations, media, clock=clock)
         duties: list[Duty] = [sessions.listen, lambda: keep_tidy(db, clock, chores), expiry.run]
         duties += [Follower(place.conninfo, place.vault, *FOLLOWED).run, sealer_of(settings, place, clock).run]

@@ -200,8 +200,8 @@ class Files(Protocol):
         """
         ...
 
-    def is_key(self, key: str) -> bool:
-        """Whether a file can be stored under this key, whether or not there is one."""
+    def work_of(self, key: str) -> str | None:
+        """The id of the work whose file this is the key of, whether or not it is there; None for any other key."""
         ...
 
     def genuine(self, key: str, expires: str, signature: str) -> bool:

@@ -81,6 +81,8 @@ V1_VALIDATION: Final = Text("请求参数错误", VALIDATION.en)
 V1_UNAUTHORIZED: Final = Text("未认证", UNAUTHORIZED.en)
 V1_INTERNAL: Final = Text("服务器错误", INTERNAL.en)
 
+WORK_EXPIRED: Final = Text("作品已过期，文件已删除", "The work has expired; its files were removed")
+
 # -- what tasks and works say of themselves, in the words they were stored with
 
 _STORED: Final = {

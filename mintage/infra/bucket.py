@@ -15,14 +15,14 @@ from obstore.store import S3Store
 from mintage.application.ports import StoredFile
 from mintage.application.transaction import Unavailable
 from mintage.infra.s3 import Bucket
-from mintage.infra.storage import Media
+from mintage.infra.storage import Media, is_key
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
 
 _log = logging.getLogger(__name__)
 
-READ_S: Final = 10
+READ_S: Final = 5
 WRITE_S: Final = 60
 """The longest a file is written in one go: 256 MiB at 4.3 MiB/s."""
 CONNECT_S: Final = 3
@@ -43,7 +43,7 @@ class MediaBucket(Media):
         self._writing = _store(bucket, WRITE_S)
 
     async def stat(self, key: str) -> StoredFile | None:
-        if not self.is_key(key):
+        if not is_key(key):
             return None
         try:
             with _answered("look for"):
@@ -54,7 +54,7 @@ class MediaBucket(Media):
         return StoredFile(found["size"], re.sub(r"[^0-9A-Za-z-]", "", version))
 
     async def read(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
-        if not self.is_key(key):
+        if not is_key(key):
             return None
         try:
             with _answered("read"):
@@ -74,7 +74,7 @@ class MediaBucket(Media):
             raise Unavailable("the store has no such bucket") from error
 
     async def remove(self, key: str) -> None:
-        if self.is_key(key):
+        if is_key(key):
             with _answered("remove"), suppress(FileNotFoundError):
                 await self._reading.delete_async(key)
 

@@ -8,6 +8,7 @@ is tried once, the longest due first: one that cannot be ended keeps nobody else
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import suppress
 from datetime import datetime
 from itertools import chain
 from typing import Any, Final, TypeVar
@@ -119,7 +120,9 @@ class Expiry:
         ended = [works for works in done if not isinstance(works, BaseException)]
         # A worker that was killed may have left files; one that goes on removes its own when it learns of the end.
         for work_id in chain.from_iterable(ended):
-            await self._files.remove_all_of(work_id)
+            # What cannot be removed now is tried again, and complained about, by housekeeping.
+            with suppress(OSError, Unavailable):
+                await self._files.remove_all_of(work_id)
 
     async def _until_next(self) -> float:
         row = await self._db.fetch_one(_Next, _NEXT)

@@ -18,8 +18,10 @@ from mintage.application.ports import StoredFile
 
 URL_LIFE_S: Final = 86_400
 PATH: Final = "/files/"
-_ID: Final = "[0-9a-f-]{36}"
-_KEY: Final = re.compile(rf"([0-9a-f]{{2}}/{_ID}-[0-9]+(-thumbnail)?|avatars/{_ID}/{_ID})\.(png|webp|jpg|mp4|webm)")
+_ID: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_KEY: Final = re.compile(
+    rf"([0-9a-f]{{2}}/(?P<work_id>{_ID})-[0-9]+(-thumbnail)?|avatars/{_ID}/{_ID})\.(png|webp|jpg|mp4|webm)"
+)
 _DRAFTS: Final = "drafts"
 _DRAFT_LIFE: Final = timedelta(hours=1)
 """Nothing takes so long to write: an older draft is that of a process that died."""
@@ -60,8 +62,9 @@ class Media(ABC):
             return None
         return asked.path.removeprefix(ours.path)
 
-    def is_key(self, key: str) -> bool:
-        return _KEY.fullmatch(key) is not None
+    def work_of(self, key: str) -> str | None:
+        found = _KEY.fullmatch(key)
+        return None if found is None else found["work_id"]
 
     def genuine(self, key: str, expires: str, signature: str) -> bool:
         if not expires.isascii() or not expires.isdigit() or len(expires) > 12:
@@ -122,7 +125,7 @@ class MediaFolder(Media):
         self.folder = folder
 
     async def stat(self, key: str) -> StoredFile | None:
-        if not _KEY.fullmatch(key):
+        if not is_key(key):
             return None
         try:
             found = await asyncio.to_thread((self.folder / key).stat)
@@ -131,7 +134,7 @@ class MediaFolder(Media):
         return StoredFile(found.st_size, f"{found.st_mtime_ns:x}-{found.st_size:x}")
 
     async def read(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
-        if not _KEY.fullmatch(key):
+        if not is_key(key):
             return None
 
         def read() -> bytes:
@@ -161,7 +164,7 @@ class MediaFolder(Media):
             os.close(folder)
 
     async def remove(self, key: str) -> None:
-        if _KEY.fullmatch(key):
+        if is_key(key):
             await asyncio.to_thread((self.folder / key).unlink, missing_ok=True)
 
     async def kept(self, start: str, before: datetime | None = None) -> list[str]:
@@ -189,6 +192,11 @@ class MediaFolder(Media):
                         path.unlink()
 
         await asyncio.to_thread(remove)
+
+
+def is_key(key: str) -> bool:
+    """Whether it is one that we make, so that nothing else is ever looked for."""
+    return _KEY.fullmatch(key) is not None
 
 
 def _is_of_attempt(key: str, work_id: str, fence: int) -> bool:

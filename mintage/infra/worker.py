@@ -132,7 +132,8 @@ class Worker:
         """Make the works, store them and end the task with them or with what went wrong. Raises ``Stopped``."""
         try:
             outputs = await self._made(found, progress)
-        except Stopped:
+        except (Stopped, Unavailable):
+            # Where the files are is down: that is not the task's fault, and it is tried again when its lease ends.
             raise
         except SourceUnavailable as error:
             _log.info("the source image of task %s is not to be had: %s", found.task_id, error)

@@ -46,7 +46,7 @@ create view images as
     select w.work_id as id, w.user_id, t.prompt, t.style, t.transparent, w.file as url,
         t.charged as credits_used, t.created_at
     from works w join tasks t on t.task_id = w.task_id
-    where t.document = 'server' and w.status = 'completed' and w.deleted_at is null;
+    where t.document = 'server' and w.file is not null;
 """
 """The ledger by its accounts, and the server document's tables under its names, of which two are tables already."""
 

@@ -62,6 +62,7 @@ from mintage.domain.work.events import (
     WorkCompleted,
     WorkCreated,
     WorkDeleted,
+    WorkExpired,
     WorkFailed,
     WorkPublished,
     WorkRenamed,
@@ -275,6 +276,7 @@ SAMPLES: Final[tuple[Recorded, ...]] = (
     _at(4, CAT, ANN, WorkPublished()),
     _at(5, CAT, ANN, WorkUnpublished()),
     _at(6, CAT, ANN, WorkDeleted()),
+    _at(4, DOG, "system", WorkExpired(retention_days=30)),
     _at(
         1,
         FOX,

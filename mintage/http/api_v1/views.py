@@ -9,7 +9,7 @@ from mintage.application.ports import Files
 from mintage.http.files import avatar_url
 from mintage.http.kinds import Moment, TaskStatus, TaskType, Url, Uuid, WorkStatus, WorkType
 from mintage.http.languages import Language
-from mintage.http.messages import stored
+from mintage.http.messages import WORK_EXPIRED, stored
 from mintage.http.times import whole, whole_or_none
 from mintage.projections.characters import Character
 from mintage.projections.ledger import Balance
@@ -60,6 +60,7 @@ class WorkView(msgspec.Struct, frozen=True, kw_only=True):
     duration: int | None
     status: WorkStatus
     error_message: str | None
+    expired_at: Moment | None
     is_public: bool
     computing_power_used: int
     created_at: Moment
@@ -179,7 +180,8 @@ def work_view(work: Work, files: Files, reader: str, language: Language) -> Work
         height=work.height,
         duration=work.duration_s,
         status=work.status,
-        error_message=stored(work.error_message, language),
+        error_message=stored(work.error_message, language) if work.expired_at is None else WORK_EXPIRED.to(language),
+        expired_at=whole_or_none(work.expired_at),
         is_public=work.is_public,
         computing_power_used=work.credits,
         created_at=whole(work.created_at),

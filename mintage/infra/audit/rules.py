@@ -16,7 +16,7 @@ from mintage.infra.audit.findings import Broken
 Rule = Callable[[Any, Any], bool]
 
 _OPEN: Final = {"pending", "processing"}
-_OVER: Final = {"completed", "failed"}
+_OVER: Final = {"completed", "failed", "expired"}
 
 
 def _is_known(person: Any, event: Any) -> bool:
@@ -47,6 +47,7 @@ RULES: Final[dict[type[Event], Rule]] = {
     work.WorkRenamed: lambda made, event: made.status in {"processing", *_OVER} and event.user_id == made.user_id,
     work.WorkPublished: lambda made, _: made.status in {"processing", *_OVER} and not made.is_public,
     work.WorkUnpublished: lambda made, _: made.status in {"processing", *_OVER} and made.is_public,
+    work.WorkExpired: lambda made, event: made.status == "completed" and event.retention_days > 0,
     work.WorkDeleted: _in(*_OVER),
     character.CharacterCreated: _unknown,
     character.CharacterRenamed: _in("there"),
