@@ -35,6 +35,8 @@ create table queue (
 );
 create index queue_due on queue (due_at);
 create index queue_user on queue (user_id);
+create index queue_waiting on queue (user_id, number) where attempt = 0;
+create index queue_at_work on queue (task_id) where attempt > 0;
 """
 
 _COLUMNS: Final = {
@@ -42,6 +44,15 @@ _COLUMNS: Final = {
     "number": "bigint",
     "user_id": "uuid",
     "due_at": "timestamptz",
+}
+
+# What an attempt comes to begins with it.
+_STARTED: Final = {
+    "task_id": "uuid",
+    "attempt": "integer",
+    "fence": "bigint",
+    "worker": "text",
+    "progress": "integer",
 }
 
 
@@ -77,15 +88,14 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
             case GenerationRequested(number=number, user_id=user_id):
                 requested[entry.key] = (entry.key, number, user_id, entry.at)
             case GenerationStarted(attempt=attempt, fence=fence, worker=worker):
-                started[entry.key] = (entry.key, attempt, fence, worker)
+                started[entry.key] = (entry.key, attempt, fence, worker, 0)
             case GenerationCompleted() | GenerationFailed() | GenerationCancelled():
                 ended.append(entry.key)
     writes = []
     if requested:
         writes.append(insert("queue", _COLUMNS, list(requested.values())))
     if started:
-        columns = {"task_id": "uuid", "attempt": "integer", "fence": "bigint", "worker": "text"}
-        writes.append(update("queue", "task_id", columns, list(started.values())))
+        writes.append(update("queue", "task_id", _STARTED, list(started.values())))
     if ended:
         writes.append(Statement("delete from queue where task_id = any(%s::uuid[])", (ended,)))
     return writes

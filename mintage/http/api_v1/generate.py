@@ -1,5 +1,6 @@
 """/api/v1/generate: tasks are accepted at once and worked on in the background."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -16,21 +17,24 @@ from mintage.domain.generation.decider import TaskOver, TaskUnknown
 from mintage.domain.urls import url_of
 from mintage.http import messages
 from mintage.http.api_v1.envelope import body, ok
-from mintage.http.api_v1.views import TaskView, as_accepted, task_view
+from mintage.http.api_v1.views import TaskList, TaskView, as_accepted, task_view
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
 from mintage.http.forms import Form
-from mintage.http.kinds import SEEN, WebUrl
+from mintage.http.kinds import SEEN, TASK_STATUSES, TASK_TYPES, WebUrl
 from mintage.http.languages import Language
 from mintage.http.operations import Operation
-from mintage.http.queries import id_of
+from mintage.http.queries import Choice, Paging, id_of
 from mintage.http.repeats import answered, kept, replay_headers, task_of_reply
 from mintage.http.replies import Json
-from mintage.projections.tasks import Task, task_of
-from mintage.projections.works import works_of_tasks
+from mintage.projections.tasks import Task, task_of, tasks_of
+from mintage.projections.works import Work, works_of_tasks
 
 GENERATE_PATH: Final = "/api/v1/generate"
 TASKS_PATH: Final = f"{GENERATE_PATH}/tasks"
+PAGE: Final = Paging("pageSize")
+STATUS: Final = Choice("status", TASK_STATUSES)
+TASK_TYPE: Final = Choice("task_type", TASK_TYPES)
 REFUSALS: Final = (UnknownModel, InsufficientCredits, RateLimited)
 
 
@@ -100,6 +104,19 @@ class GenerateController(Controller):
         """A film of an image. Credits are held now, and charged when it is done."""
         return await _accepted(request, "image-to-video", IMAGE_TO_VIDEO)
 
+    @get("/tasks")
+    @Operation("获取任务列表", TaskList, query=(PAGE, STATUS, TASK_TYPE))
+    async def list_tasks(self, request: Call) -> Json:
+        """One's own, newest first, also those of an images/generate."""
+        caller, query, services = await request.caller(), request.query, request.services
+        page = query.page(PAGE)
+        status, task_type = query.choice(STATUS), query.choice(TASK_TYPE)
+        tasks, total = await tasks_of(
+            services.db, caller.user_id, status=status, task_type=task_type, limit=page.size, offset=page.offset
+        )
+        views = await _views(services, tasks, request.language)
+        return ok(request, TaskList(views, total, page.number, page.size))
+
     @get("/tasks/{task_id:str}")
     @Operation("获取任务状态", TaskView)
     async def show(self, request: Call, task_id: FromPath[str]) -> Json:
@@ -132,7 +149,8 @@ async def _accepted(request: Call, name: str, kind: Body[Any]) -> Json:
     if reply.body is not None:
         return answered(reply)
     task = as_accepted(await _task(services, caller.user_id, task_of_reply(reply)))
-    created = body(task_view(task, (), services.files, request.language), request.language, messages.TASK_ACCEPTED)
+    view = task_view(task, (), services.files, request.language, services.clock())
+    created = body(view, request.language, messages.TASK_ACCEPTED)
     return Json(await kept(services, repeatable, created), headers=replay_headers(reply))
 
 
@@ -154,5 +172,14 @@ async def _task(services: Services, user_id: str, task_id: int | str) -> Task:
 
 
 async def _view(services: Services, task: Task, language: Language) -> TaskView:
-    works = await works_of_tasks(services.db, [task.task_id]) if task.delivered else ()
-    return task_view(task, works, services.files, language)
+    (view,) = await _views(services, [task], language)
+    return view
+
+
+async def _views(services: Services, tasks: Sequence[Task], language: Language) -> list[TaskView]:
+    delivered = [task.task_id for task in tasks if task.delivered]
+    works: dict[str, list[Work]] = {}
+    for work in await works_of_tasks(services.db, delivered) if delivered else ():
+        works.setdefault(work.task_id, []).append(work)
+    now = services.clock()
+    return [task_view(task, works.get(task.task_id, ()), services.files, language, now) for task in tasks]

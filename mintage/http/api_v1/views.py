@@ -1,6 +1,7 @@
 """What document-v1 shows of people, tasks and works."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -112,7 +113,11 @@ class Billing(msgspec.Struct, frozen=True):
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
-    """``renderer`` says what really serves the model."""
+    """``renderer`` says what really serves the model.
+
+    ``queue_position`` 1 is next, and null unless the task is pending. ``estimated_seconds`` are those until it is done,
+    as far as can be told from how long such tasks took lately; null if it is over or there is nothing to tell from.
+    """
 
     id: int
     uuid: Uuid
@@ -127,6 +132,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     status: TaskStatus
     progress: int
     queue_position: int | None
+    estimated_seconds: int | None
     result_url: Url | None
     results: list[Result]
     error_code: str | None
@@ -137,6 +143,13 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     started_at: Moment | None
     finished_at: Moment | None
     updated_at: Moment
+
+
+class TaskList(msgspec.Struct, frozen=True, rename={"page_size": "pageSize"}):
+    list: list[TaskView]
+    total: int
+    page: int
+    page_size: int
 
 
 def user_view(person: Person, balance: Balance, files: Files) -> UserView:
@@ -199,7 +212,7 @@ def character_view(character: Character) -> CharacterView:
     )
 
 
-def task_view(task: Task, works: Iterable[Work], files: Files, language: Language) -> TaskView:
+def task_view(task: Task, works: Iterable[Work], files: Files, language: Language, now: datetime) -> TaskView:
     results = [_result(work, files) for work in works if work.status == "completed"]
     return TaskView(
         id=task.number,
@@ -215,6 +228,7 @@ def task_view(task: Task, works: Iterable[Work], files: Files, language: Languag
         status=task.status,
         progress=task.progress,
         queue_position=task.queue_position,
+        estimated_seconds=task.seconds_left(now),
         result_url=results[0].url if results else None,
         results=results,
         error_code=task.error_code,
@@ -235,6 +249,7 @@ def as_accepted(task: Task) -> Task:
         status="pending",
         progress=0,
         queue_position=task.queue_position or 1,
+        at_work=task.at_work or 0,
         charged=0,
         error_code=None,
         error_message=None,
