@@ -35,7 +35,6 @@ from mintage.infra.codes import CodeBook
 from mintage.infra.database import Pool
 from mintage.infra.duties import Duty, begin, end
 from mintage.infra.embedded_postgres import EmbeddedPostgres
-from mintage.infra.endings import TaskEndings
 from mintage.infra.expiry import Expiry
 from mintage.infra.follower import Follower
 from mintage.infra.freshness import Followed
@@ -48,6 +47,7 @@ from mintage.infra.journal import JournalLimits, PostgresJournal
 from mintage.infra.limits import MemoryLimits, NoLimits
 from mintage.infra.mail import Composer, Delivery, Outbox, SmtpServer
 from mintage.infra.migrate import migrate
+from mintage.infra.news import TaskNews
 from mintage.infra.passwords import Argon2Hasher
 from mintage.infra.postgres_store import PostgresStore
 from mintage.infra.redis_limits import RedisLimits, redis_at
@@ -129,9 +129,9 @@ async def running(
         closing.push_async_callback(delivery.drain)
         mailer = delivery if mailer is None else mailer
         limits = Limits(_limiter(settings, secrets.signing, clock, closing))
-        endings, sessions = TaskEndings(db), Standings(db, place.conninfo)
+        news, sessions = TaskNews(db), Standings(db, place.conninfo)
         media = MediaFolder(settings.data_dir / "media", base_url, secrets.signing, clock)
-        listeners: list[Callable[[Sequence[Recorded]], None]] = [endings.seen, sessions.seen]
+        listeners: list[Callable[[Sequence[Recorded]], None]] = [news.seen, sessions.seen]
         journal = _journal(settings, place, clock, listeners)
         hasher, codes, avatars = Argon2Hasher(), CodeBook(db, secrets.signing), AvatarFolder(media, new_id)
         code_mail = CodeMail(codes, mailer, new_id, clock)
@@ -141,7 +141,7 @@ async def running(
         works, erasure = Works(journal, db, media), Erasure(journal, db, generations, media, avatars)
         chores: list[Chore] = [works.finish, erasure.finish, lambda: avatars.tidy(db, clock()), media.tidy]
         expiry = Expiry(db, ledger, generations, media, clock=clock)
-        duties: list[Duty] = [sessions.listen, lambda: keep_tidy(db, clock, chores), expiry.run]
+        duties: list[Duty] = [sessions.listen, news.run, lambda: keep_tidy(db, clock, chores), expiry.run]
         duties += [Follower(place.conninfo, place.vault, *FOLLOWED).run, sealer_of(settings, place, clock).run]
         if place.embedded is not None:
             embedded = place.embedded
@@ -203,7 +203,7 @@ async def running(
             tokens=JwtTokens(secrets.signing, clock, new_id),
             sessions=sessions,
             files=media,
-            endings=endings,
+            news=news,
             limits=limits,
             terms=Terms(
                 cors_origins=settings.cors_origins,

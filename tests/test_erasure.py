@@ -54,7 +54,7 @@ async def picture(services: Services, user_id: str, prompt: str) -> str:
     asked = Repeatable(user_id, "/api/images/generate", "key", b"digest")
     reply = await services.generations.request(user_id, ask, repeatable=asked)
     assert reply.outcome is not None
-    await services.endings.wait(user_id, reply.outcome.task_id, 60)
+    await services.news.wait(reply.outcome.task_id, 60)
     await services.generations.keep_reply(asked, prompt.encode())
     return reply.outcome.task_id
 

@@ -1,13 +1,14 @@
 """What the use cases and the documents need from outside, in their own words."""
 
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime
 from typing import Final, Literal, Protocol
 
 import msgspec
 
 from mintage.application.records import Purpose
+from mintage.projections.outlook import TaskState
 from mintage.projections.people import Standing
 
 GONE: Final = Standing(-1, "user")
@@ -241,15 +242,42 @@ class Avatars(Protocol):
         ...
 
 
-class Endings(Protocol):
-    """Word of tasks that ended, in whichever process."""
+class Watch(Protocol):
+    """What somebody who watches a task is told of it."""
 
-    async def wait(self, user_id: str, task_id: str, timeout_s: float) -> None:
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing more is told, because the server is stopping."""
+        ...
+
+    async def change(self, timeout_s: float) -> TaskState | None:
+        """How the task is, once it has got further or has another place in line; None if that takes longer.
+
+        The first time it is how the task is now. What changes twice before it is asked for is told once.
+        """
+        ...
+
+
+class News(Protocol):
+    """Word of tasks, in whichever process something happens to them."""
+
+    async def wait(self, task_id: str, timeout_s: float) -> None:
         """Come back when the task is over, or when the time is."""
         ...
 
+    def watch(self, user_id: str, task_id: str) -> AbstractContextManager[Watch]:
+        """Watch a task for as long as this lasts, for its owner.
+
+        Raises ``RateLimited`` if they watch too many as it is, ``Unavailable`` if too many people do.
+        """
+        ...
+
+    async def steps(self, state: TaskState, after: int) -> list[TaskState]:
+        """What every event of the task made of it that lies between version ``after`` and that of ``state``."""
+        ...
+
     def release(self) -> None:
-        """Let go of whoever waits, now and from now on: the server is stopping."""
+        """Let go of whoever waits or watches, now and from now on: the server is stopping."""
         ...
 
 

@@ -15,7 +15,7 @@ from mintage.application.google import GoogleSignIn
 from mintage.application.ledger import Ledger
 from mintage.application.limits import Limits
 from mintage.application.people import People
-from mintage.application.ports import Endings, Files, Sessions, Tokens
+from mintage.application.ports import Files, News, Sessions, Tokens
 from mintage.application.profiles import Profiles
 from mintage.application.receipts import TransactionReceipts
 from mintage.application.recharges import Recharges
@@ -61,7 +61,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Tokens
     sessions: Sessions
     files: Files
-    endings: Endings
+    news: News
     limits: Limits
     receipts: TransactionReceipts
     terms: Terms

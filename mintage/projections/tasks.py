@@ -119,7 +119,7 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
             case GenerationStarted():
                 # Of several starts the first is when it was started; a rebuild meets them in one portion.
                 first = started.get(entry.key)
-                at = first[2] if first else entry.at
+                at = first[3] if first else entry.at
                 started[entry.key] = (entry.key, "processing", entry.version, at, entry.at)
             case GenerationCompleted() | GenerationFailed() | GenerationCancelled() as event:
                 ended[entry.key] = _ended(entry, event)

@@ -186,6 +186,7 @@ async def test_every_operation_succeeds_once(services: Services, client: httpx.A
         return bool((await v1("GET", f"/generate/tasks/{tasks[0]['id']}"))["status"] == "completed")
 
     await until(made)
+    assert "event: end\n" in (await client.get(f"/api/v1/generate/tasks/{tasks[0]['id']}/events")).text
     assert len((await v1("GET", "/generate/tasks?task_type=text2img"))["list"]) == 2
     await v1("DELETE", f"/works/{work['id']}")
     character = await v1("POST", "/characters", {"name": "Cat"})

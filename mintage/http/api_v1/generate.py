@@ -1,34 +1,33 @@
 """/api/v1/generate: tasks are accepted at once and worked on in the background."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from litestar import Controller, get, post
 from litestar.params import FromPath
+from litestar.types import ASGIApp
 
 from mintage.application.catalogue import UnknownModel
 from mintage.application.generations import Ask
 from mintage.application.ports import Files
 from mintage.application.refusals import RateLimited
-from mintage.application.services import Services
 from mintage.domain.credits.decider import InsufficientCredits
-from mintage.domain.generation.decider import TaskOver, TaskUnknown
+from mintage.domain.generation.decider import TaskOver
 from mintage.domain.urls import url_of
 from mintage.http import messages
 from mintage.http.api_v1.envelope import body, ok
+from mintage.http.api_v1.events import HEADERS, KINDS, events, last_seen
+from mintage.http.api_v1.tasks import own_task, whole, wholes
 from mintage.http.api_v1.views import TaskList, TaskView, as_accepted, task_view
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
 from mintage.http.forms import Form
 from mintage.http.kinds import SEEN, TASK_STATUSES, TASK_TYPES, WebUrl
-from mintage.http.languages import Language
 from mintage.http.operations import Operation
 from mintage.http.queries import Choice, Paging, id_of
 from mintage.http.repeats import answered, kept, replay_headers, task_of_reply
-from mintage.http.replies import Json
-from mintage.projections.tasks import Task, task_of, tasks_of
-from mintage.projections.works import Work, works_of_tasks
+from mintage.http.replies import Json, Live, Nothing
+from mintage.projections.tasks import tasks_of
 
 GENERATE_PATH: Final = "/api/v1/generate"
 TASKS_PATH: Final = f"{GENERATE_PATH}/tasks"
@@ -114,7 +113,7 @@ class GenerateController(Controller):
         tasks, total = await tasks_of(
             services.db, caller.user_id, status=status, task_type=task_type, limit=page.size, offset=page.offset
         )
-        views = await _views(services, tasks, request.language)
+        views = await wholes(services, tasks, request.language)
         return ok(request, TaskList(views, total, page.number, page.size))
 
     @get("/tasks/{task_id:str}")
@@ -122,20 +121,35 @@ class GenerateController(Controller):
     async def show(self, request: Call, task_id: FromPath[str]) -> Json:
         """Any task of one's own, also that of an images/generate."""
         caller = await request.caller()
-        task = await _task(request.services, caller.user_id, id_of(task_id))
-        return ok(request, await _view(request.services, task, request.language))
+        task = await own_task(request.services, caller.user_id, id_of(task_id))
+        return ok(request, await whole(request.services, task, request.language))
+
+    @get("/tasks/{task_id:str}/events")
+    @Operation("订阅任务事件", events=KINDS, refusals=(RateLimited,))
+    async def events(self, request: Call, task_id: FromPath[str]) -> ASGIApp:
+        """Server-Sent Events: ``state`` whenever the task got further, and at last ``end`` with the whole task.
+
+        With the ``Last-Event-ID`` of the last one seen it goes on after it; when nothing more is to come it is 204, and
+        the client stops. A connection that ends without an ``end`` was broken off, and is to be made again.
+        """
+        caller = await request.caller()
+        task = await own_task(request.services, caller.user_id, id_of(task_id))
+        seen = last_seen(request, task)
+        if task.over and seen is not None and seen >= task.reached:
+            return Nothing()
+        return await Live.begun(events(request, task, seen), HEADERS)
 
     @post("/tasks/{task_id:str}/cancel", status_code=200)
     @Operation("取消任务", TaskView, refusals=(TaskOver,), repeatable=True)
     async def cancel(self, request: Call, task_id: FromPath[str]) -> Json:
         """Gives the held credits back."""
         caller, raw, services = await request.caller(), await request.raw(), request.services
-        task_uuid = (await _task(services, caller.user_id, id_of(task_id))).task_id
+        task_uuid = (await own_task(services, caller.user_id, id_of(task_id))).task_id
         repeatable = request.repeatable(caller.user_id, f"{TASKS_PATH}/{task_uuid}/cancel", raw)
         reply = await services.generations.cancel(caller.user_id, task_uuid, repeatable=repeatable)
         if reply.body is not None:
             return answered(reply)
-        view = await _view(services, await _task(services, caller.user_id, task_uuid), request.language)
+        view = await whole(services, await own_task(services, caller.user_id, task_uuid), request.language)
         content = await kept(services, repeatable, body(view, request.language, messages.TASK_CANCELLED))
         return Json(content, headers=replay_headers(reply))
 
@@ -148,7 +162,7 @@ async def _accepted(request: Call, name: str, kind: Body[Any]) -> Json:
     reply = await services.generations.request(caller.user_id, ask, repeatable=repeatable)
     if reply.body is not None:
         return answered(reply)
-    task = as_accepted(await _task(services, caller.user_id, task_of_reply(reply)))
+    task = as_accepted(await own_task(services, caller.user_id, task_of_reply(reply)))
     view = task_view(task, (), services.files, request.language, services.clock())
     created = body(view, request.language, messages.TASK_ACCEPTED)
     return Json(await kept(services, repeatable, created), headers=replay_headers(reply))
@@ -162,24 +176,3 @@ def _ask(asked: Asked, files: Files) -> Ask:
     url = form.canonical("source_image_url", ask.source_image_url, url_of)
     form.done()
     return msgspec.structs.replace(ask, source_file=files.key_of_url(url))
-
-
-async def _task(services: Services, user_id: str, task_id: int | str) -> Task:
-    task = await task_of(services.db, user_id, task_id)
-    if task is None:
-        raise TaskUnknown
-    return task
-
-
-async def _view(services: Services, task: Task, language: Language) -> TaskView:
-    (view,) = await _views(services, [task], language)
-    return view
-
-
-async def _views(services: Services, tasks: Sequence[Task], language: Language) -> list[TaskView]:
-    delivered = [task.task_id for task in tasks if task.delivered]
-    works: dict[str, list[Work]] = {}
-    for work in await works_of_tasks(services.db, delivered) if delivered else ():
-        works.setdefault(work.task_id, []).append(work)
-    now = services.clock()
-    return [task_view(task, works.get(task.task_id, ()), services.files, language, now) for task in tasks]

@@ -14,6 +14,7 @@ from mintage.http.messages import stored
 from mintage.http.times import whole, whole_or_none
 from mintage.projections.characters import Character
 from mintage.projections.ledger import Balance
+from mintage.projections.outlook import TaskState
 from mintage.projections.people import Person
 from mintage.projections.tasks import Task
 from mintage.projections.works import Work
@@ -145,6 +146,18 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: Moment
 
 
+class StateView(msgspec.Struct, frozen=True, kw_only=True):
+    """How a task stands; as in the whole task."""
+
+    id: int
+    uuid: Uuid
+    status: TaskStatus
+    progress: int
+    queue_position: int | None
+    estimated_seconds: int | None
+    updated_at: Moment
+
+
 class TaskList(msgspec.Struct, frozen=True, rename={"page_size": "pageSize"}):
     list: list[TaskView]
     total: int
@@ -239,6 +252,18 @@ def task_view(task: Task, works: Iterable[Work], files: Files, language: Languag
         started_at=whole_or_none(task.started_at),
         finished_at=whole_or_none(task.finished_at),
         updated_at=whole(task.updated_at),
+    )
+
+
+def state_view(state: TaskState, now: datetime) -> StateView:
+    return StateView(
+        id=state.number,
+        uuid=state.task_id,
+        status=state.status,
+        progress=state.progress,
+        queue_position=state.queue_position,
+        estimated_seconds=state.seconds_left(now),
+        updated_at=whole(state.updated_at),
     )
 
 

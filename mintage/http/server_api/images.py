@@ -99,7 +99,7 @@ async def _ended(services: Services, user_id: str, task_id: str, *, replayed: bo
 
     A repeat of a request that failed ends here too: the key stays bound to its task, so that it cannot charge twice.
     """
-    await services.endings.wait(user_id, task_id, services.terms.generation_wait_s)
+    await services.news.wait(task_id, services.terms.generation_wait_s)
     task = await task_of(services.db, user_id, task_id)
     if task is None:
         raise TaskUnknown
