@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import resources
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -21,8 +22,9 @@ from mintage.application.generations import Generations
 from mintage.application.google import GoogleSignIn
 from mintage.application.ledger import Ledger
 from mintage.application.limits import PENDING_MAX, Limits
+from mintage.application.moderation import Each, WordList, words_in
 from mintage.application.people import People
-from mintage.application.ports import Limiter, Mailer
+from mintage.application.ports import Limiter, Mailer, Moderation
 from mintage.application.profiles import Profiles
 from mintage.application.recharges import Recharges
 from mintage.application.reports import Reports
@@ -47,6 +49,7 @@ from mintage.infra.journal import JournalLimits, PostgresJournal
 from mintage.infra.limits import MemoryLimits, NoLimits
 from mintage.infra.mail import Composer, Delivery, Outbox, SmtpServer
 from mintage.infra.migrate import migrate
+from mintage.infra.moderation import OpenAiModeration
 from mintage.infra.news import TaskNews
 from mintage.infra.passwords import Argon2Hasher
 from mintage.infra.postgres_store import PostgresStore
@@ -95,11 +98,7 @@ def site(settings: Settings) -> Iterator[Site]:
 
 def catalogue_of(settings: Settings) -> Catalogue:
     """The operator's catalogue, or the built-in one; raises ``msgspec.ValidationError`` naming what is wrong in it."""
-    if settings.catalogue is not None:
-        text = settings.catalogue.read_text(encoding="utf-8")
-    else:
-        text = (resources.files("mintage") / "catalogue.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text), Catalogue)
+    return msgspec.convert(tomllib.loads(_own_or_built_in(settings.catalogue, "catalogue.toml")), Catalogue)
 
 
 @asynccontextmanager
@@ -136,7 +135,9 @@ async def running(
         hasher, codes, avatars = Argon2Hasher(), CodeBook(db, secrets.signing), AvatarFolder(media, new_id)
         code_mail = CodeMail(codes, mailer, new_id, clock)
         pending_max = PENDING_MAX if settings.rate_limit else None
-        generations = Generations(journal, catalogue, new_id, pending_max, timedelta(seconds=settings.hold_s))
+        moderation = _moderation(settings, closing)
+        hold_for = timedelta(seconds=settings.hold_s)
+        generations = Generations(journal, catalogue, new_id, pending_max, hold_for, moderation)
         ledger = Ledger(journal, new_id)
         works, erasure = Works(journal, db, media), Erasure(journal, db, generations, media, avatars)
         chores: list[Chore] = [works.finish, erasure.finish, lambda: avatars.tidy(db, clock()), media.tidy]
@@ -255,6 +256,20 @@ def _limiter(settings: Settings, secret: bytes, clock: Callable[[], datetime], c
     redis = redis_at(settings.redis_url)
     closing.push_async_callback(redis.aclose)
     return RedisLimits(redis, alone, secret, clock)
+
+
+def _moderation(settings: Settings, closing: AsyncExitStack) -> Moderation:
+    """The operator's list of words or the built-in one, and after it the service, if there is one."""
+    words = WordList(words_in(_own_or_built_in(settings.moderation_words, "moderation.txt")))
+    if not settings.moderation_url:
+        return words
+    service = OpenAiModeration(settings.moderation_url, settings.moderation_key, required=settings.moderation_required)
+    closing.push_async_callback(service.close)
+    return Each((words, service))
+
+
+def _own_or_built_in(path: Path | None, name: str) -> str:
+    return (path or resources.files("mintage") / name).read_text(encoding="utf-8")
 
 
 def _openid(settings: Settings, clock: Callable[[], datetime]) -> OpenIdClient | None:

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from mintage.domain.decider import Refusal
 from mintage.domain.fields import InvalidFields, Reason
 from mintage.domain.generation.events import Parameter, TaskType
+
+BUILTIN: Final = "builtin"
+"""The renderer that comes with the product."""
 
 
 class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from mintage.application.records import Purpose
+from mintage.domain.generation.events import TaskType
 from mintage.projections.outlook import TaskState
 from mintage.projections.people import Standing
 
@@ -239,6 +240,15 @@ class Avatars(Protocol):
 
     async def remove_all_of(self, user_id: str) -> None:
         """Remove everything the person ever uploaded, for good."""
+        ...
+
+
+class Moderation(Protocol):
+    async def refuses(self, prompt: str, negative_prompt: str | None, *, task_type: TaskType, user_id: str) -> bool:
+        """Whether this is not to be made, for this person. Raises ``Unavailable`` if that has to be known and is not.
+
+        The prompt may be empty. It goes into no log.
+        """
         ...
 
 

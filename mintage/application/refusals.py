@@ -27,6 +27,10 @@ class NotReversible(Refusal):
     """The transaction spent nothing; only what was spent can be given back."""
 
 
+class ContentRefused(Refusal):
+    """What is asked for is not to be made. Carries nothing of the words, so that they get into no log."""
+
+
 class RateLimited(Refusal):
     """Too often; it may be tried again after ``retry_after_s``."""
 

@@ -21,6 +21,7 @@ Rule: TypeAlias = Literal[
     "taken",
     "mismatch",
     "wrong",
+    "refused",
     "login",
     "control_characters",
     "future",

@@ -13,6 +13,7 @@ from mintage.application.credentials import WrongOldPassword
 from mintage.application.google import NotLinked
 from mintage.application.once import KeyReused
 from mintage.application.refusals import (
+    ContentRefused,
     EmailNotVerified,
     InvalidCode,
     InvalidCredentials,
@@ -152,6 +153,7 @@ ANSWERS: Final[dict[type[Exception], Answer]] = {
         messages.INSUFFICIENT,
         lambda refusal, _: {"required": refusal.required, "available": refusal.available},
     ),
+    ContentRefused: Answer("CONTENT_REFUSED", 400, 400, messages.CONTENT_REFUSED, _field("prompt", Reason("refused"))),
     RateLimited: Answer("RATE_LIMITED", 429, 429, messages.RATE_LIMITED),
     KeyReused: Answer("IDEMPOTENCY_KEY_REUSED", 409, 400, messages.KEY_REUSED),
     TaskUnknown: _NOT_FOUND,
@@ -256,6 +258,7 @@ class Logged(msgspec.Struct):
 
 DETAILS: Final[dict[str, type[msgspec.Struct]]] = {
     "VALIDATION_ERROR": WrongFields,
+    "CONTENT_REFUSED": WrongFields,
     "EMAIL_ALREADY_EXISTS": WrongFields,
     "CONFLICT": Conflicting,
     "EMAIL_NOT_VERIFIED": Unverified,

@@ -53,6 +53,7 @@ NOT_LINKED: Final = Text(
 )
 GOOGLE_TAKEN: Final = Text("该 Google 账号已关联其他账户", "The Google account belongs to another account")
 INSUFFICIENT: Final = Text("积分不足", "Not enough credits")
+CONTENT_REFUSED: Final = Text("提示词含有不允许的内容", "The prompt asks for what is not made here")
 KEY_REUSED: Final = Text(
     "该 Idempotency-Key 已用于另一个请求", "This Idempotency-Key was used for a different request before"
 )
@@ -125,6 +126,7 @@ _RULES: Final = {
     "taken": Text("已被使用", "is taken"),
     "mismatch": Text("与所请求的接口不符", "does not fit this endpoint"),
     "login": Text("是登录名，不能清空", "is what you sign in by, and cannot be cleared"),
+    "refused": Text("含有不允许的内容", "asks for what is not made here"),
     "wrong": Text("不正确", "is not right"),
     "control_characters": Text("不能包含控制字符", "must not contain control characters"),
     "future": Text("不能晚于现在", "must not lie in the future"),

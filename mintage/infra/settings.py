@@ -49,6 +49,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where signed checkpoints are written; unset: ``checkpoints`` in the data directory."""
     catalogue: Path | None = None
     """A file to replace the built-in catalogue of models and prices."""
+    moderation_words: Path | None = None
+    """A file to replace the built-in list of words that no prompt may have."""
+    moderation_url: str = ""
+    """Where OpenAI's moderations are asked about prompts, or a service that answers like them; empty: nobody is."""
+    moderation_key: str = ""
+    moderation_required: bool = True
+    """Whether nothing is made while the moderations do not answer."""
     cors_origins: str = r"https?://(localhost|127\.0\.0\.1)(:\d+)?"
     """A regular expression that a browser's Origin must match as a whole."""
     password_min: int = 6
@@ -198,6 +205,8 @@ def _refusals(settings: Settings, environ: Mapping[str, str]) -> list[str]:
         wrong.append(f"MINTAGE_CORS_ORIGINS: {error}")
     if settings.catalogue is not None and not settings.catalogue.is_file():
         wrong.append(f"MINTAGE_CATALOGUE: there is no file {settings.catalogue}")
+    if settings.moderation_words is not None and not settings.moderation_words.is_file():
+        wrong.append(f"MINTAGE_MODERATION_WORDS: there is no file {settings.moderation_words}")
     wrong += _bad_addresses(settings)
     return wrong + (_production_refusals(settings) if settings.env == "production" else [])
 
@@ -231,6 +240,7 @@ def _bad_addresses(settings: Settings) -> list[str]:
     for name, schemes in (
         ("redis_url", ("redis://", "rediss://", "unix://")),
         ("smtp_url", ("smtp://", "smtps://")),
+        ("moderation_url", ("https://", "http://")),
         ("google_discovery_url", ("https://", "http://")),
         ("google_redirect_uri", ("https://", "http://")),
     ):

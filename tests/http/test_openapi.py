@@ -174,6 +174,8 @@ async def test_every_operation_succeeds_once(services: Services, client: httpx.A
     await v1("PUT", f"/works/{work['id']}", {"title": "Cat", "is_public": True})
     picture = (await v1("GET", f"/works/{work['id']}"))["result_url"]
     size = {"width": 64, "height": 64}
+    await v1("GET", "/models")
+    await v1("POST", "/generate/quote", {"task_type": "text2img"})
     tasks = [
         await v1("POST", "/generate/text-to-image", {"prompt": "a cat", "parameters": size}),
         await v1("POST", "/generate/image-to-image", {"prompt": "a cat", "source_image_url": picture}),

@@ -12,8 +12,7 @@ import msgspec
 
 from mintage.domain.fields import InvalidFields, Reason
 from mintage.domain.registration.decider import PersonUnknown
-from mintage.http.api_v1.tasks import own_task, whole
-from mintage.http.api_v1.views import StateView, TaskView, state_view
+from mintage.http.api_v1.tasks import StateView, TaskView, own_task, shown, state_view
 from mintage.http.calls import Call
 from mintage.http.components import EVENT_ID, EVENT_ID_PATTERN
 from mintage.http.operations import Data
@@ -77,7 +76,7 @@ async def events(request: Call, task: Task, seen: tuple[int, int] | None) -> Asy
                     for step in await services.news.steps(state, seen[0]):
                         yield _event("state", step, state_view(step, services.clock()))
                 if state.over:
-                    yield _event("end", task, await whole(services, task, request.language))
+                    yield _event("end", task, await shown(services, task, request.language))
                     return
                 moved = place is not None and state.reached == seen and state.queue_position != place
                 if seen is None or state.reached > seen or moved:

@@ -1,6 +1,6 @@
 """/api/v1/generate: tasks are accepted at once and worked on in the background."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from litestar import Controller, get, post
@@ -10,15 +10,24 @@ from litestar.types import ASGIApp
 from mintage.application.catalogue import UnknownModel
 from mintage.application.generations import Ask
 from mintage.application.ports import Files
-from mintage.application.refusals import RateLimited
+from mintage.application.refusals import ContentRefused, RateLimited
 from mintage.domain.credits.decider import InsufficientCredits
 from mintage.domain.generation.decider import TaskOver
 from mintage.domain.urls import url_of
 from mintage.http import messages
 from mintage.http.api_v1.envelope import body, ok
 from mintage.http.api_v1.events import HEADERS, KINDS, events, last_seen
-from mintage.http.api_v1.tasks import own_task, whole, wholes
-from mintage.http.api_v1.views import TaskList, TaskView, as_accepted, task_view
+from mintage.http.api_v1.tasks import (
+    QuoteView,
+    TaskList,
+    TaskView,
+    all_shown,
+    as_accepted,
+    own_task,
+    quote_view,
+    shown,
+    task_view,
+)
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
 from mintage.http.forms import Form
@@ -27,6 +36,7 @@ from mintage.http.operations import Operation
 from mintage.http.queries import Choice, Paging, id_of
 from mintage.http.repeats import answered, kept, replay_headers, task_of_reply
 from mintage.http.replies import Json, Live, Nothing
+from mintage.projections.outlook import outlook
 from mintage.projections.tasks import tasks_of
 
 GENERATE_PATH: Final = "/api/v1/generate"
@@ -34,16 +44,20 @@ TASKS_PATH: Final = f"{GENERATE_PATH}/tasks"
 PAGE: Final = Paging("pageSize")
 STATUS: Final = Choice("status", TASK_STATUSES)
 TASK_TYPE: Final = Choice("task_type", TASK_TYPES)
-REFUSALS: Final = (UnknownModel, InsufficientCredits, RateLimited)
+REFUSALS: Final = (UnknownModel, ContentRefused, InsufficientCredits, RateLimited)
+
+
+Prompt: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=4_000, extra_json_schema=SEEN)]
+NegativePrompt: TypeAlias = Annotated[str, msgspec.Meta(max_length=4_000)]
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What all four tasks take; which ``parameters`` there are is the model's affair."""
 
-    prompt: Annotated[str, msgspec.Meta(min_length=1, max_length=4_000, extra_json_schema=SEEN)]
+    prompt: Prompt
     model_provider: str | None = None
     model_name: str | None = None
-    negative_prompt: Annotated[str, msgspec.Meta(max_length=4_000)] | None = None
+    negative_prompt: NegativePrompt | None = None
     parameters: dict[str, Any] = {}
 
 
@@ -69,10 +83,23 @@ class ImageToVideo(FromImage, frozen=True, kw_only=True):
     task_type: Literal["img2video"] = "img2video"
 
 
+class Priced(msgspec.Struct, frozen=True, kw_only=True):
+    """What any of the four takes; all but the ``task_type`` may still be missing."""
+
+    task_type: Literal["text2img", "img2img", "text2video", "img2video"]
+    prompt: Prompt | None = None
+    model_provider: str | None = None
+    model_name: str | None = None
+    negative_prompt: NegativePrompt | None = None
+    source_image_url: WebUrl | None = None
+    parameters: dict[str, Any] = {}
+
+
 TEXT_TO_IMAGE: Final = Body(TextToImage)
 IMAGE_TO_IMAGE: Final = Body(ImageToImage)
 TEXT_TO_VIDEO: Final = Body(TextToVideo)
 IMAGE_TO_VIDEO: Final = Body(ImageToVideo)
+PRICED: Final = Body(Priced)
 
 
 class GenerateController(Controller):
@@ -103,6 +130,17 @@ class GenerateController(Controller):
         """A film of an image. Credits are held now, and charged when it is done."""
         return await _accepted(request, "image-to-video", IMAGE_TO_VIDEO)
 
+    @post("/quote", status_code=200)
+    @Operation("生成报价", QuoteView, body=PRICED, refusals=(UnknownModel, ContentRefused, RateLimited))
+    async def quote(self, request: Call) -> Json:
+        """What one of the four would hold for the same body. Nothing is held or stored."""
+        caller, asked, services = await request.caller(), await request.read(PRICED), request.services
+        ask = _ask(asked, services.files)
+        await services.limits.generated(caller.user_id, request.address)
+        quote = await services.generations.quote(caller.user_id, ask)
+        expected = await outlook(services.db, caller.user_id, renderer=quote.model.renderer, task_type=asked.task_type)
+        return ok(request, quote_view(quote, asked.task_type, expected))
+
     @get("/tasks")
     @Operation("获取任务列表", TaskList, query=(PAGE, STATUS, TASK_TYPE))
     async def list_tasks(self, request: Call) -> Json:
@@ -113,7 +151,7 @@ class GenerateController(Controller):
         tasks, total = await tasks_of(
             services.db, caller.user_id, status=status, task_type=task_type, limit=page.size, offset=page.offset
         )
-        views = await wholes(services, tasks, request.language)
+        views = await all_shown(services, tasks, request.language)
         return ok(request, TaskList(views, total, page.number, page.size))
 
     @get("/tasks/{task_id:str}")
@@ -122,7 +160,7 @@ class GenerateController(Controller):
         """Any task of one's own, also that of an images/generate."""
         caller = await request.caller()
         task = await own_task(request.services, caller.user_id, id_of(task_id))
-        return ok(request, await whole(request.services, task, request.language))
+        return ok(request, await shown(request.services, task, request.language))
 
     @get("/tasks/{task_id:str}/events")
     @Operation("订阅任务事件", events=KINDS, refusals=(RateLimited,))
@@ -149,7 +187,7 @@ class GenerateController(Controller):
         reply = await services.generations.cancel(caller.user_id, task_uuid, repeatable=repeatable)
         if reply.body is not None:
             return answered(reply)
-        view = await whole(services, await own_task(services, caller.user_id, task_uuid), request.language)
+        view = await shown(services, await own_task(services, caller.user_id, task_uuid), request.language)
         content = await kept(services, repeatable, body(view, request.language, messages.TASK_CANCELLED))
         return Json(content, headers=replay_headers(reply))
 
@@ -168,8 +206,9 @@ async def _accepted(request: Call, name: str, kind: Body[Any]) -> Json:
     return Json(await kept(services, repeatable, created), headers=replay_headers(reply))
 
 
-def _ask(asked: Asked, files: Files) -> Ask:
-    ask = Ask(document="v1", **msgspec.structs.asdict(asked))
+def _ask(asked: Asked | Priced, files: Files) -> Ask:
+    given = msgspec.structs.asdict(asked)
+    ask = Ask(document="v1", **given | {"prompt": asked.prompt or ""})
     if ask.source_image_url is None:
         return ask
     form = Form()

@@ -6,7 +6,7 @@ import msgspec
 from litestar import Controller, get, post
 
 from mintage.application.generations import Ask
-from mintage.application.refusals import RateLimited
+from mintage.application.refusals import ContentRefused, RateLimited
 from mintage.application.services import Services
 from mintage.domain.credits.decider import InsufficientCredits
 from mintage.domain.generation.decider import TaskUnknown
@@ -49,7 +49,7 @@ class ImageController(Controller):
         views.Made,
         accepted=views.StillMaking,
         body=GENERATE,
-        refusals=(InsufficientCredits, GenerationFailed, RateLimited),
+        refusals=(InsufficientCredits, ContentRefused, GenerationFailed, RateLimited),
         repeatable=True,
     )
     async def generate(self, request: Call) -> Json:
