@@ -151,6 +151,24 @@ async def test_a_task_that_comes_to_nothing_ends_its_stream(two: Two, end: str, 
     assert last.data["billing"]["state"] == "released"
 
 
+async def test_what_happens_in_the_same_process_is_told_without_waiting_for_a_look(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = await two.somebody()
+    task = await two.ask(me)
+    monkeypatch.setattr(news_module, "LOOK_S", 3_600)
+    two.elsewhere = two.here
+    async with two.listening(me, task) as heard:
+        await heard.next()
+        # The look that was due by the old time.
+        await two.start(task)
+        await heard.next()
+        await two.start(task)
+        assert id_of(await heard.next()) == "3-0"
+        await two.succeed(task)
+        assert (await heard.ended())[-1].kind == "end"
+
+
 async def test_what_was_over_before_is_told_at_once(two: Two) -> None:
     me = await two.somebody()
     task = await two.ask(me)
