@@ -53,9 +53,10 @@ async def test_in_another_word_it_is_not_found(prompt: str) -> None:
 async def test_where_words_do_not_stand_apart_it_is_found_anywhere() -> None:
     for word, prompt in (
         ("獾子", "一只獾子在跑"),
+        ("獾子", "a獾子b"),
+        ("獾子", "獾\u200b子"),
         ("アナグマ", "小さなｱﾅｸﾞﾏです"),
         ("오소리", "오소리를"),
-        ("獾子", "獾\u200b子"),
     ):
         assert await refuses([word], prompt), prompt
     assert not await refuses(["獾子"], "獾和子")

@@ -32,6 +32,9 @@ class Listening:
         self._came = asyncio.Event()
         self._asked = False
         self._read = 0
+        self.reading = asyncio.Event()
+        """Cleared, and it takes nothing in any more."""
+        self.reading.set()
         self.status = 0
         self.headers: dict[str, str] = {}
         self.content = b""
@@ -53,6 +56,7 @@ class Listening:
             self.content += message["body"]
             self.whole = not message.get("more_body", False)
         self._came.set()
+        await self.reading.wait()
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._app(self._scope, self._receive, self._send))
