@@ -283,7 +283,7 @@ class News(Protocol):
         ...
 
     async def steps(self, state: TaskState, after: int) -> list[TaskState]:
-        """What every event of the task made of it that lies between version ``after`` and that of ``state``."""
+        """Each status and each attempt of the task between version ``after`` and that of ``state``, as it began."""
         ...
 
     def release(self) -> None:

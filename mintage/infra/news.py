@@ -121,8 +121,9 @@ class TaskNews:
         for row in rows:
             entry = decode(row.position, row.stream, row.version, row.topic, bytes(row.state))
             assert isinstance(entry.event, GenerationEvent)
-            task = GENERATION.evolve(task, entry.event)
-            if entry.version > after:
+            before, task = task, GENERATION.evolve(task, entry.event)
+            # The rest of what is in the log is between us and those who work on it.
+            if entry.version > after and (task.status, task.attempt) != (before.status, before.attempt):
                 steps.append(
                     msgspec.structs.replace(
                         state,

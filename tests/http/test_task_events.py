@@ -249,7 +249,7 @@ async def test_nothing_older_comes_after_anything_newer(two: Two, seed: int) -> 
         await listening
     ids = [event.id for event in got]
     assert ids == sorted(set(ids))
-    # No event of the log is left out.
+    # No status and no attempt is left out.
     assert {version for version, _ in ids} == set(range(1, ids[-1][0] + 1))
     assert [event.kind for event in got].count("end") == 1
 
