@@ -13,6 +13,7 @@ from ipaddress import ip_network
 import pytest
 from PIL import Image
 
+from mintage.infra.guard import addresses_of
 from mintage.infra.sources import (
     BYTES_MAX,
     SIDE_MAX,
@@ -20,7 +21,6 @@ from mintage.infra.sources import (
     SourceRefused,
     Sources,
     SourceUnavailable,
-    addresses_of,
     picture_of,
 )
 
