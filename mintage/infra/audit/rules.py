@@ -10,6 +10,7 @@ from mintage.domain.generation import events as generation
 from mintage.domain.recharge import events as recharge
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration import events as registration
+from mintage.domain.webhook import events as webhook
 from mintage.domain.work import events as work
 from mintage.infra.audit.findings import Broken
 
@@ -21,6 +22,10 @@ _OVER: Final = {"completed", "failed"}
 
 def _is_known(person: Any, event: Any) -> bool:
     return bool(person.user_id) and not person.erased and event.user_id == person.user_id
+
+
+def _has_webhook(hooks: Any, event: Any) -> bool:
+    return event.webhook_id in hooks.enabled
 
 
 def _in(*statuses: str) -> Rule:
@@ -52,6 +57,13 @@ RULES: Final[dict[type[Event], Rule]] = {
     character.CharacterRenamed: _in("there"),
     character.CharacterAvatarChanged: _in("there"),
     character.CharacterDeleted: _in("there"),
+    webhook.WebhookRegistered: lambda hooks, event: event.webhook_id not in hooks.enabled,
+    webhook.WebhookChanged: _has_webhook,
+    webhook.WebhookRotated: _has_webhook,
+    webhook.WebhookDisabled: lambda hooks, event: hooks.enabled.get(event.webhook_id) is True,
+    webhook.WebhookEnabled: lambda hooks, event: hooks.enabled.get(event.webhook_id) is False,
+    webhook.WebhookPinged: lambda hooks, event: hooks.enabled.get(event.webhook_id) is True,
+    webhook.WebhookDeleted: _has_webhook,
     recharge.RechargeRequested: lambda order, event: not order.user_id and event.amount_fen > 0 and event.credits > 0,
     recharge.RechargePaid: lambda order, event: (
         bool(order.user_id) and order.payment_reference is None and event.amount_fen == order.amount_fen
@@ -105,6 +117,10 @@ _BY: Final[dict[type[Event], str]] = {
 """The field that says once more who did it."""
 
 
+_OF_A_PERSON: Final = (registration.PersonRegistered, webhook.WebhookRegistered, webhook.WebhookChanged)
+"""Whose stream is named by the very person they speak of."""
+
+
 def require_lawful(state: Any, entry: Recorded) -> None:
     """Raise ``Broken`` if the event may not happen in this state."""
     event = entry.event
@@ -114,5 +130,5 @@ def require_lawful(state: Any, entry: Recorded) -> None:
     by = _BY.get(type(event))
     if by is not None and getattr(event, by) != entry.actor:
         raise Broken(f"{by} {getattr(event, by)}, and the command was given by {entry.actor}")
-    if isinstance(event, registration.PersonRegistered) and event.user_id != entry.key:
+    if isinstance(event, _OF_A_PERSON) and event.user_id != entry.key:
         raise Broken("registers somebody else")

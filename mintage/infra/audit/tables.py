@@ -48,6 +48,9 @@ ORIGINS: Final = {
     "queue": Origin("generation", "task_id"),
     "works": Origin("work", "work_id"),
     "characters": Origin("character", "character_id"),
+    "webhooks": Origin("webhook", "user_id"),
+    "webhook_subscriptions": Origin("webhook", "user_id"),
+    "webhook_tasks": Origin("generation", "task_id"),
 }
 """Of tables that are not here, rows are named by their own keys."""
 
