@@ -28,6 +28,7 @@ from mintage.application.recharges import Recharges
 from mintage.application.reports import Reports
 from mintage.application.reversals import Reversals
 from mintage.application.services import Services, Terms
+from mintage.application.webhooks import Webhooks
 from mintage.application.works import Works
 from mintage.domain.recorded import Recorded
 from mintage.infra.avatars import AvatarFolder
@@ -60,6 +61,7 @@ from mintage.infra.spendings import LoggedSpendings
 from mintage.infra.storage import MediaFolder
 from mintage.infra.tokens import JwtTokens
 from mintage.infra.vault import Vault
+from mintage.infra.webhooks import Courier, Sender, Signing
 from mintage.infra.worker import Worker
 from mintage.projections import FOLLOWED, INLINE
 
@@ -111,6 +113,7 @@ async def running(
     worker: bool = True,
     clock: Callable[[], datetime] = utc_now,
     mailer: Mailer | None = None,
+    sender: Sender | None = None,
 ) -> AsyncIterator[Services]:
     """Everything the documents are served from, with its background tasks; drained at the end.
 
@@ -139,6 +142,8 @@ async def running(
         generations = Generations(journal, catalogue, new_id, pending_max, timedelta(seconds=settings.hold_s))
         ledger = Ledger(journal, new_id)
         works, erasure = Works(journal, db, media), Erasure(journal, db, generations, media, avatars)
+        signing = Signing(secrets.master)
+        webhooks = Webhooks(journal, db, new_id, clock, signing.secret)
         chores: list[Chore] = [works.finish, erasure.finish, lambda: avatars.tidy(db, clock()), media.tidy]
         expiry = Expiry(db, ledger, generations, media, clock=clock)
         duties: list[Duty] = [sessions.listen, lambda: keep_tidy(db, clock, chores), expiry.run]
@@ -150,6 +155,9 @@ async def running(
             crew = Worker(generations, db, media, Sources(media, Fetcher()), clock=clock)
             listeners.append(crew.seen)
             duties.append(crew.run)
+        if base_url():
+            # Who does not know where files are served from cannot tell anybody.
+            duties.append(Courier(db, webhooks, media, sender or Sender(), signing, clock=clock).run)
         await journal.start()
         closing.push_async_callback(journal.drain)
         closing.push_async_callback(end, begin(duties))
@@ -192,6 +200,7 @@ async def running(
             erasure=erasure,
             works=works,
             characters=Characters(journal, new_id),
+            webhooks=webhooks,
             ledger=ledger,
             adjustments=Adjustments(journal, new_id, settings.adjustment_limit),
             reversals=Reversals(journal, LoggedSpendings(db), new_id),

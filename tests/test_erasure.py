@@ -63,8 +63,10 @@ async def test_two_erased_people_leave_their_ledger_and_nothing_of_themselves(
     services: Services, conninfo: str, settings: Settings
 ) -> None:
     people = [await somebody(services, number) for number in (1, 2)]
+    for user_id in people:
+        await services.webhooks.register(user_id, url=f"https://{CANARY}.example/", event_types=())
     tasks = [await picture(services, user_id, f"{CANARY} in a garden") for user_id in people]
-    assert rows_with(conninfo, CANARY) == ["people", "receipts", "tasks", "verification_codes"]
+    assert rows_with(conninfo, CANARY) == ["people", "receipts", "tasks", "verification_codes", "webhooks"]
     assert list(Path(settings.data_dir / "media").rglob("*.png"))
 
     # Codes were mailed to an address that is no longer theirs, too.

@@ -27,6 +27,10 @@ class NotReversible(Refusal):
     """The transaction spent nothing; only what was spent can be given back."""
 
 
+class DeliveryUnknown(Refusal):
+    """There is no such message of the webhook, or it is forgotten."""
+
+
 class RateLimited(Refusal):
     """Too often; it may be tried again after ``retry_after_s``."""
 

@@ -21,6 +21,7 @@ from mintage.application.receipts import TransactionReceipts
 from mintage.application.recharges import Recharges
 from mintage.application.reports import Reports
 from mintage.application.reversals import Reversals
+from mintage.application.webhooks import Webhooks
 from mintage.application.works import Works
 from mintage.projections.sql import Database
 
@@ -50,6 +51,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     erasure: Erasure
     works: Works
     characters: Characters
+    webhooks: Webhooks
     ledger: Ledger
     adjustments: Adjustments
     reversals: Reversals

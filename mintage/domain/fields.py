@@ -28,6 +28,7 @@ Rule: TypeAlias = Literal[
     "zero",
     "ahead",
     "for_grants",
+    "https",
 ]
 
 

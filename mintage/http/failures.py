@@ -13,6 +13,7 @@ from mintage.application.credentials import WrongOldPassword
 from mintage.application.google import NotLinked
 from mintage.application.once import KeyReused
 from mintage.application.refusals import (
+    DeliveryUnknown,
     EmailNotVerified,
     InvalidCode,
     InvalidCredentials,
@@ -60,6 +61,7 @@ from mintage.domain.registration.decider import (
     SessionEnded,
     UsernameTaken,
 )
+from mintage.domain.webhook.decider import TooManyWebhooks, WebhookExists, WebhookOff, WebhookUnknown
 from mintage.domain.work.decider import WorkExists, WorkInTheMaking, WorkNotYours, WorkOver, WorkUnknown
 from mintage.http import messages
 from mintage.http.languages import Language, Text
@@ -168,6 +170,10 @@ ANSWERS: Final[dict[type[Exception], Answer]] = {
     WorkNotYours: _FORBIDDEN,
     WorkInTheMaking: Answer("CONFLICT", 409, 400, messages.WORK_IN_THE_MAKING),
     CharacterUnknown: _NOT_FOUND,
+    WebhookUnknown: _NOT_FOUND,
+    DeliveryUnknown: _NOT_FOUND,
+    TooManyWebhooks: Answer("CONFLICT", 409, 400, messages.WEBHOOKS_FULL),
+    WebhookOff: Answer("CONFLICT", 409, 400, messages.WEBHOOK_OFF),
     RechargeUnknown: _NOT_FOUND,
     PaymentDiffers: _CONFLICT,
     PaymentUsed: _CONFLICT,
@@ -211,6 +217,7 @@ ANSWERS: Final[dict[type[Exception], Answer]] = {
     TaskExists: INTERNAL,
     WorkExists: INTERNAL,
     CharacterExists: INTERNAL,
+    WebhookExists: INTERNAL,
     RechargeExists: INTERNAL,
     AdjustmentExists: INTERNAL,
     HoldNotOpen: INTERNAL,
