@@ -83,7 +83,7 @@ class Spent(msgspec.Struct):
         return self.seconds / self.debits * 1e6
 
 
-def processor_s(server: int, data_dir: str) -> float:
+def processor_s(server: int, data_dir: Path | str) -> float:
     """Seconds that a server and the PostgreSQL of its data directory have had a processor."""
     (pid_file,) = Path(data_dir).glob("**/postmaster.pid")
     postmaster = int(pid_file.read_text().splitlines()[0])

@@ -20,10 +20,11 @@ from PIL import Image
 
 from benchmarks.chain import processor_s
 from benchmarks.people import people
+from mintage.application.catalogue import BUILTIN
 from mintage.application.generations import Ask
 from mintage.application.providers import Finished, Job, Running, Told
 from mintage.application.services import Services
-from mintage.bootstrap import BUILTIN, running, site
+from mintage.bootstrap import running, site
 from mintage.infra import worker
 from mintage.infra.settings import Settings
 from mintage.projections.queue import Claim, claim
@@ -96,7 +97,7 @@ async def waits(services: Services, user_id: str, claims: Claims) -> list[float]
     for turn in range(ALONE + 10):
         task_id = await request(services, user_id)
         accepted = time.perf_counter()
-        await services.endings.wait(user_id, task_id, 30)
+        await services.news.wait(task_id, 30)
         # The first few only warm up. Claimed may be before the reply was back.
         if turn >= 10:
             waited.append(max(0.0, (claims.at[task_id] - accepted) * 1000))
@@ -106,11 +107,11 @@ async def waits(services: Services, user_id: str, claims: Claims) -> list[float]
 
 async def many(services: Services, users: list[str], data_dir: Path) -> tuple[float, float]:
     """Seconds on processors, and in all, for a crowd of tasks, from when they are asked for."""
-    spent, began = processor_s(os.getpid(), str(data_dir)), time.perf_counter()
+    spent, began = processor_s(os.getpid(), data_dir), time.perf_counter()
     await asyncio.gather(*(request(services, users[turn % PEOPLE]) for turn in range(TASKS)))
     while await services.db.fetch_one(dict, "select 1 as one from queue limit 1"):  # noqa: ASYNC110 -- other processes may do it
         await asyncio.sleep(0.05)
-    return processor_s(os.getpid(), str(data_dir)) - spent, time.perf_counter() - began
+    return processor_s(os.getpid(), data_dir) - spent, time.perf_counter() - began
 
 
 async def measure(data_dir: Path) -> Measured:

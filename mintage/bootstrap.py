@@ -7,13 +7,15 @@ import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib import resources
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from mintage.application.adjustments import Adjustments
-from mintage.application.catalogue import Catalogue
+from mintage.application.catalogue import BUILTIN, Catalogue
 from mintage.application.characters import Characters
 from mintage.application.codes import CodeMail
 from mintage.application.credentials import Credentials
@@ -22,29 +24,33 @@ from mintage.application.generations import Generations
 from mintage.application.google import GoogleSignIn
 from mintage.application.ledger import Ledger
 from mintage.application.limits import PENDING_MAX, Limits
+from mintage.application.moderation import Each, WordList, words_in
 from mintage.application.people import People
-from mintage.application.ports import Limiter, Mailer
+from mintage.application.ports import Limiter, Mailer, Moderation
 from mintage.application.profiles import Profiles
 from mintage.application.providers import Provider
 from mintage.application.recharges import Recharges
 from mintage.application.reports import Reports
 from mintage.application.reversals import Reversals
 from mintage.application.services import Services, Terms
+from mintage.application.transaction import Unavailable
+from mintage.application.webhooks import Webhooks
 from mintage.application.works import Works
 from mintage.domain.recorded import Recorded
 from mintage.infra.aftermath import Aftermath
 from mintage.infra.attempts import Tools
 from mintage.infra.avatars import AvatarFolder
+from mintage.infra.bucket import BucketRefused, MediaBucket
 from mintage.infra.builtin import Builtin
 from mintage.infra.codes import CodeBook
 from mintage.infra.database import Pool
 from mintage.infra.duties import Duty, begin, end
 from mintage.infra.embedded_postgres import EmbeddedPostgres
-from mintage.infra.endings import TaskEndings
 from mintage.infra.follower import Follower
 from mintage.infra.freshness import Followed
 from mintage.infra.gateways import SandboxGateway
 from mintage.infra.google import OpenIdClient
+from mintage.infra.guard import Guard
 from mintage.infra.handshakes import SealedHandshakes
 from mintage.infra.housekeeping import Chore, keep_tidy
 from mintage.infra.identifiers import new_id
@@ -52,25 +58,30 @@ from mintage.infra.journal import JournalLimits, PostgresJournal
 from mintage.infra.limits import MemoryLimits, NoLimits
 from mintage.infra.mail import Composer, Delivery, Outbox, SmtpServer
 from mintage.infra.migrate import migrate
+from mintage.infra.moderation import OpenAiModeration
+from mintage.infra.news import TaskNews
 from mintage.infra.pace import Pace
 from mintage.infra.passwords import Argon2Hasher
 from mintage.infra.postgres_store import PostgresStore
+from mintage.infra.providers import providers_of, refuse_unservable
 from mintage.infra.reaper import Reaper
 from mintage.infra.redis_limits import RedisLimits, redis_at
+from mintage.infra.retention import Retention
+from mintage.infra.s3 import bucket_of
 from mintage.infra.seal.receipts import SealedReceipts
 from mintage.infra.seal.sealer import Sealer
 from mintage.infra.sessions import Standings
-from mintage.infra.settings import Settings, secrets_of
+from mintage.infra.settings import Settings, SettingsRefused, s3_of, secrets_of
 from mintage.infra.sources import Fetcher, Sources
 from mintage.infra.spendings import LoggedSpendings
-from mintage.infra.storage import MediaFolder
+from mintage.infra.storage import Media, MediaFolder
 from mintage.infra.tokens import JwtTokens
 from mintage.infra.vault import Vault
 from mintage.infra.wakes import Wakes
+from mintage.infra.webhooks import Courier, Sender, Signing
 from mintage.infra.worker import Worker
 from mintage.projections import FOLLOWED, INLINE
 
-BUILTIN: Final = "builtin"
 GATEWAYS: Final = ("wechat", "alipay", "stripe")
 EMBEDDED_CHECK_S: Final = 2.0
 
@@ -102,12 +113,13 @@ def site(settings: Settings) -> Iterator[Site]:
 
 
 def catalogue_of(settings: Settings) -> Catalogue:
-    """The operator's catalogue, or the built-in one; raises ``msgspec.ValidationError`` naming what is wrong in it."""
-    if settings.catalogue is not None:
-        text = settings.catalogue.read_text(encoding="utf-8")
-    else:
-        text = (resources.files("mintage") / "catalogue.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text), Catalogue)
+    """The operator's catalogue, or the built-in one.
+
+    Raises ``msgspec.ValidationError`` and ``SettingsRefused`` naming what is wrong in it.
+    """
+    catalogue = msgspec.convert(tomllib.loads(_own_or_built_in(settings.catalogue, "catalogue.toml")), Catalogue)
+    refuse_unservable(catalogue)
+    return catalogue
 
 
 @asynccontextmanager
@@ -121,6 +133,7 @@ async def running(
     mailer: Mailer | None = None,
     providers: Mapping[str, Provider] | None = None,
     pace: Pace | None = None,
+    sender: Sender | None = None,
 ) -> AsyncIterator[Services]:
     """Everything the documents are served from, with its background tasks; drained at the end.
 
@@ -139,44 +152,48 @@ async def running(
         closing.push_async_callback(delivery.drain)
         mailer = delivery if mailer is None else mailer
         limits = Limits(_limiter(settings, secrets.signing, clock, closing))
-        endings, sessions = TaskEndings(db), Standings(db, place.conninfo)
-        media = MediaFolder(settings.data_dir / "media", base_url, secrets.signing, clock)
-        listeners: list[Callable[[Sequence[Recorded]], None]] = [endings.seen, sessions.seen]
+        news, sessions = TaskNews(db), Standings(db, place.conninfo)
+        media = await _media(settings, base_url, secrets.signing, clock)
+        listeners: list[Callable[[Sequence[Recorded]], None]] = [news.seen, sessions.seen]
         journal = _journal(settings, place, clock, listeners)
         hasher, codes, avatars = Argon2Hasher(), CodeBook(db, secrets.signing), AvatarFolder(media, new_id)
         code_mail = CodeMail(codes, mailer, new_id, clock)
-        pending_max = PENDING_MAX if settings.rate_limit else None
-        generations = Generations(journal, catalogue, new_id, pending_max, timedelta(seconds=settings.hold_s))
+        generations = Generations(
+            journal,
+            catalogue,
+            new_id,
+            PENDING_MAX if settings.rate_limit else None,
+            timedelta(seconds=settings.hold_s),
+            _moderation(settings, closing),
+        )
         ledger = Ledger(journal, new_id)
         works, erasure = Works(journal, db, media), Erasure(journal, db, generations, media, avatars)
-        chores: list[Chore] = [works.finish, erasure.finish, lambda: avatars.tidy(db, clock()), media.tidy]
+        retention = Retention(journal, db, settings.retention_days, clock=clock)
+        signing = Signing(secrets.master)
+        webhooks = Webhooks(journal, db, new_id, clock, signing.secret)
+        chores: list[Chore] = [retention.expire, works.finish, erasure.finish, media.tidy]
+        chores.append(lambda: avatars.tidy(db, clock()))
         reaper = Reaper(db, ledger, generations, media, clock=clock)
-        duties: list[Duty] = [sessions.listen, lambda: keep_tidy(db, clock, chores), reaper.run]
+        duties: list[Duty] = [sessions.listen, news.run, lambda: keep_tidy(db, clock, chores), reaper.run]
         duties += [Follower(place.conninfo, place.vault, *FOLLOWED).run, sealer_of(settings, place, clock).run]
         if place.embedded is not None:
-            embedded = place.embedded
-            duties.append(lambda: _keep_up(embedded))
+            duties.append(partial(_keep_up, place.embedded))
         crew: Worker | None = None
         if worker:
-            sources = Sources(media, Fetcher())
             tools = Tools(
-                generations=generations, db=db, media=media, sources=sources, clock=clock, pace=pace or Pace()
+                generations=generations,
+                db=db,
+                media=media,
+                sources=Sources(media, Fetcher(Guard())),
+                clock=clock,
+                pace=pace or Pace(),
             )
-            makers = {BUILTIN: Builtin(), **(providers or {})}
-            for maker in makers.values():
-                closing.push_async_callback(maker.close)
-            crew = Worker(
-                tools,
-                makers,
-                _limits(settings, catalogue, makers),
-                slots=settings.worker_slots,
-                user_limit=settings.user_concurrency,
-            )
-            aftermath, wakes = Aftermath(tools, makers), Wakes(place.conninfo)
-            wakes.tell(crew.told)
-            wakes.tell(aftermath.told)
+            crew, wakes, at_work = _crew(settings, catalogue, place, tools, _makers(catalogue, providers, closing))
             listeners.append(wakes.seen)
-            duties += [wakes.listen, crew.run, aftermath.run]
+            duties += at_work
+        if base_url():
+            # Who does not know where files are served from cannot tell anybody.
+            duties.append(Courier(db, webhooks, media, sender or Sender(), signing, clock=clock).run)
         await journal.start()
         closing.push_async_callback(journal.drain)
         closing.push_async_callback(end, begin(duties))
@@ -221,6 +238,7 @@ async def running(
             erasure=erasure,
             works=works,
             characters=Characters(journal, new_id),
+            webhooks=webhooks,
             ledger=ledger,
             adjustments=Adjustments(journal, new_id, settings.adjustment_limit),
             reversals=Reversals(journal, LoggedSpendings(db), new_id),
@@ -232,7 +250,7 @@ async def running(
             tokens=JwtTokens(secrets.signing, clock, new_id),
             sessions=sessions,
             files=media,
-            endings=endings,
+            news=news,
             limits=limits,
             terms=Terms(
                 cors_origins=settings.cors_origins,
@@ -247,11 +265,27 @@ async def running(
         )
 
 
-def _limits(settings: Settings, catalogue: Catalogue, providers: Mapping[str, Provider]) -> dict[str, int]:
-    """How many tasks each provider may have under way, in all processes together."""
+def _makers(catalogue: Catalogue, given: Mapping[str, Provider] | None, closing: AsyncExitStack) -> dict[str, Provider]:
+    """Whoever makes what is sold, by the name that the catalogue has for them."""
+    elsewhere = providers_of(catalogue, os.environ) if given is None else given
+    makers: dict[str, Provider] = {BUILTIN: Builtin(), **elsewhere}
+    for maker in makers.values():
+        closing.push_async_callback(maker.close)
+    return makers
+
+
+def _crew(
+    settings: Settings, catalogue: Catalogue, place: Site, tools: Tools, makers: Mapping[str, Provider]
+) -> tuple[Worker, Wakes, list[Duty]]:
+    """Who works on tasks in this process, and on what is left to do after them, and what wakes both."""
     builtin = settings.builtin_concurrency or os.cpu_count() or 1
     asked = {BUILTIN: builtin, **{name: source.concurrency for name, source in catalogue.providers.items()}}
-    return {name: asked[name] for name in providers if name in asked}
+    limits = {name: asked[name] for name in makers if name in asked}
+    worker = Worker(tools, makers, limits, slots=settings.worker_slots, user_limit=settings.user_concurrency)
+    aftermath, wakes = Aftermath(tools, makers), Wakes(place.conninfo)
+    wakes.tell(worker.told)
+    wakes.tell(aftermath.told)
+    return worker, wakes, [wakes.listen, worker.run, aftermath.run]
 
 
 def sealer_of(settings: Settings, place: Site, clock: Callable[[], datetime] = utc_now) -> Sealer:
@@ -291,6 +325,38 @@ def _limiter(settings: Settings, secret: bytes, clock: Callable[[], datetime], c
     redis = redis_at(settings.redis_url)
     closing.push_async_callback(redis.aclose)
     return RedisLimits(redis, alone, secret, clock)
+
+
+async def _media(
+    settings: Settings, base_url: Callable[[], str], secret: bytes, clock: Callable[[], datetime]
+) -> Media:
+    """Where the files are; raises ``SettingsRefused`` if they cannot be kept there, not if nobody answers."""
+    bucket = bucket_of(*s3_of(settings))
+    if bucket is None:
+        return MediaFolder(settings.data_dir / "media", base_url, secret, clock)
+    media = MediaBucket(bucket, base_url, secret, clock)
+    try:
+        await media.check()
+    except BucketRefused as refused:
+        raise SettingsRefused(f"MINTAGE_S3_URL: {refused}") from refused
+    except Unavailable as error:
+        # Signing in and paying do not need it.
+        _log.warning("starting without files: %s", error)
+    return media
+
+
+def _moderation(settings: Settings, closing: AsyncExitStack) -> Moderation:
+    """The operator's list of words or the built-in one, and after it the service, if there is one."""
+    words = WordList(words_in(_own_or_built_in(settings.moderation_words, "moderation.txt")))
+    if not settings.moderation_url:
+        return words
+    service = OpenAiModeration(settings.moderation_url, settings.moderation_key, required=settings.moderation_required)
+    closing.push_async_callback(service.close)
+    return Each((words, service))
+
+
+def _own_or_built_in(path: Path | None, name: str) -> str:
+    return (path or resources.files("mintage") / name).read_text(encoding="utf-8")
 
 
 def _openid(settings: Settings, clock: Callable[[], datetime]) -> OpenIdClient | None:

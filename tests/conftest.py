@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import httpx
@@ -21,6 +22,9 @@ from mintage.infra.store import Lost
 from mintage.infra.vault import Vault
 from tests.contract import Checked
 from tests.valkey import Valkey
+
+if TYPE_CHECKING:
+    from tests.s3 import Shop
 
 BASE_URL = "http://mintage.test"
 VAULT = Vault(b"the master key of all the tests.")
@@ -67,6 +71,22 @@ def valkey(valkey_server: Valkey) -> Valkey:
     with valkey_server.client() as client:
         client.flushall()
     return valkey_server
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator["Shop"]:
+    # What it is made of takes a second to import, and few tests need it.
+    from tests.s3 import shop
+
+    with shop() as opened:
+        yield opened
+
+
+@pytest.fixture
+def s3(s3_server: "Shop") -> Iterator["Shop"]:
+    """One server for the session, in good health for each test."""
+    yield s3_server
+    s3_server.heal()
 
 
 class Mailbox(list[Mail]):

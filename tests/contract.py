@@ -5,7 +5,7 @@ import io
 import json
 import re
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import httpx
 import jsonschema_rs
@@ -42,11 +42,21 @@ class Promise:
         where = f"{self.name} answered {response.status_code}"
         promised = self._responses.get(str(response.status_code))
         assert promised is not None, f"{where}, which is not listed"
+        if "content" not in promised:
+            assert not content, f"{where} with something that is not listed"
+            return
         media = response.headers["content-type"].partition(";")[0]
         assert media in promised["content"], f"{where} with {media}"
         if media == "application/json":
             assert response.headers["content-type"] == media, where
             self._check_json(response.status_code, content, where)
+        elif media == "text/event-stream":
+            for event in events_in(content):
+                schema = closed(promised["content"][media]["x-events"][event.kind])
+                validator = jsonschema_rs.Draft202012Validator(
+                    {**schema, "components": self._components}, validate_formats=True
+                )
+                assert not [error.message for error in validator.iter_errors(event.data)], where
         else:
             assert "content-disposition" in response.headers, f"{where} with a file that has no name"
             FILES[media](content)
@@ -68,6 +78,28 @@ class Promise:
     def _validator(self, status: int) -> Any:
         schema = closed(self._responses[str(status)]["content"]["application/json"]["schema"])
         return jsonschema_rs.Draft202012Validator({**schema, "components": self._components}, validate_formats=True)
+
+
+class Event(NamedTuple):
+    """Of a stream of events; ``id`` is its version and its progress."""
+
+    id: tuple[int, int]
+    kind: str
+    data: dict[str, Any]
+
+
+def events_in(stream: bytes) -> list[Event]:
+    """The events that arrived whole; fails if what arrived is no stream of events of ours."""
+    *blocks, rest = stream.decode("utf-8").split("\n\n")
+    events = []
+    for block in blocks:
+        if re.fullmatch(":.*|retry: [0-9]+", block):
+            continue
+        found = re.fullmatch(r"id: ([0-9]+)-([0-9]+)\nevent: ([a-z]+)\ndata: (.*)", block)
+        assert found is not None, block
+        events.append(Event((int(found[1]), int(found[2])), found[3], json.loads(found[4])))
+    assert "\n\n" not in rest
+    return events
 
 
 def _is_csv(content: bytes) -> None:

@@ -54,7 +54,7 @@ async def picture(services: Services, user_id: str, prompt: str) -> str:
     asked = Repeatable(user_id, "/api/images/generate", "key", b"digest")
     reply = await services.generations.request(user_id, ask, repeatable=asked)
     assert reply.outcome is not None
-    await services.endings.wait(user_id, reply.outcome.task_id, 60)
+    await services.news.wait(reply.outcome.task_id, 60)
     await services.generations.keep_reply(asked, prompt.encode())
     return reply.outcome.task_id
 
@@ -63,8 +63,10 @@ async def test_two_erased_people_leave_their_ledger_and_nothing_of_themselves(
     services: Services, conninfo: str, settings: Settings
 ) -> None:
     people = [await somebody(services, number) for number in (1, 2)]
+    for user_id in people:
+        await services.webhooks.register(user_id, url=f"https://{CANARY}.example/", event_types=())
     tasks = [await picture(services, user_id, f"{CANARY} in a garden") for user_id in people]
-    assert rows_with(conninfo, CANARY) == ["people", "receipts", "tasks", "verification_codes"]
+    assert rows_with(conninfo, CANARY) == ["people", "receipts", "tasks", "verification_codes", "webhooks"]
     assert list(Path(settings.data_dir / "media").rglob("*.png"))
 
     # Codes were mailed to an address that is no longer theirs, too.

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from mintage.domain.decider import Refusal
 from mintage.domain.fields import InvalidFields, Reason
 from mintage.domain.generation.events import Parameter, TaskType
+
+BUILTIN: Final = "builtin"
+"""The renderer that comes with the product."""
 
 
 class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,7 +34,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Literal["openai-images", "openai-videos", "stability", "comfyui", "replicate"]
     base_url: str
     key: str | None = None
-    concurrency: int = 4
+    concurrency: Annotated[int, msgspec.Meta(ge=1)] = 4
     options: dict[str, Any] = {}
 
 
@@ -48,7 +51,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tasks: tuple[TaskType, ...]
     price: int
     upstream: str = ""
-    deadline_s: int = 3600
+    deadline_s: Annotated[int, msgspec.Meta(ge=1)] = 3600
     priority: int = 0
     parameters: dict[str, Bounds] = {}
 
@@ -91,9 +94,21 @@ class UnknownModel(Refusal):
 
 
 class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Every model is served by the built-in renderer or by one of the providers; ``ValueError`` otherwise."""
+
     money: Money
     models: tuple[Model, ...]
     providers: dict[str, Source] = {}
+
+    def __post_init__(self) -> None:
+        if BUILTIN in self.providers:
+            raise ValueError(f"providers.{BUILTIN}: that name is taken by the built-in renderer")
+        for model in self.models:
+            called = f"models: {model.provider}/{model.name}"
+            if model.renderer not in {BUILTIN, *self.providers}:
+                raise ValueError(f"{called}: there is no provider {model.renderer!r}")
+            if model.renderer != BUILTIN and not model.upstream:
+                raise ValueError(f"{called}: upstream is missing, its name at {model.renderer}")
 
     def model(self, task: TaskType, provider: str | None, name: str | None) -> Model:
         """The first model that can do the task and fits what the caller named, if anything."""

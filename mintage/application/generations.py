@@ -7,10 +7,12 @@ from typing import Any, Final
 
 import msgspec
 
-from mintage.application.catalogue import Catalogue
+from mintage.application.catalogue import Catalogue, Model
 from mintage.application.limits import PENDING_MAX, PENDING_RETRY_S
+from mintage.application.moderation import NOTHING_REFUSED
 from mintage.application.once import Repeatable, Reply, finish, once
-from mintage.application.refusals import RateLimited
+from mintage.application.ports import Moderation
+from mintage.application.refusals import ContentRefused, RateLimited
 from mintage.application.transaction import Journal, Transaction
 from mintage.domain.credits.decider import CREDITS, CaptureHold, HoldCredits, ReleaseHold
 from mintage.domain.credits.events import Release
@@ -33,7 +35,7 @@ from mintage.domain.generation.decider import (
     TaskUnknown,
     TimeOut,
 )
-from mintage.domain.generation.events import Document, Outcome, TaskType
+from mintage.domain.generation.events import Document, Outcome, Parameter, TaskType
 from mintage.domain.registration.decider import REGISTRATION, PersonUnknown
 from mintage.domain.work.decider import WORK, CompleteWork, CreateWork, FailWork
 from mintage.domain.work.events import WorkType
@@ -75,6 +77,23 @@ class Accepted(msgspec.Struct, frozen=True):
     available: int
 
 
+class Quote(msgspec.Struct, frozen=True):
+    """What asking for this would cost, in credits: ``price`` in all, ``per_work`` if all works come out.
+
+    ``parameters`` have their defaults filled in; ``available`` is what the person has.
+    """
+
+    model: Model
+    parameters: dict[str, Parameter]
+    price: int
+    per_work: list[int]
+    available: int
+
+    @property
+    def affordable(self) -> bool:
+        return self.price <= self.available
+
+
 class Output(msgspec.Struct, frozen=True, kw_only=True):
     """A file that came out and is stored; ``file`` and ``thumbnail`` are storage keys, size in bytes."""
 
@@ -95,12 +114,14 @@ class Generations:
         new_id: Callable[[], str],
         pending_max: int | None = PENDING_MAX,
         hold_for: timedelta = HOLD_FOR,
+        moderation: Moderation = NOTHING_REFUSED,
     ) -> None:
         self._journal = journal
         self._catalogue = catalogue
         self._new_id = new_id
         self._pending_max = pending_max
         self._hold_for = hold_for
+        self._moderation = moderation
 
     async def request(
         self,
@@ -112,25 +133,21 @@ class Generations:
         """Accept a task: hold its price and queue it, together or not at all.
 
         A repeat brings the receipt of the first time, which names the task and has the final reply if there is one.
-        Raises ``UnknownModel``, ``InvalidFields``, ``InsufficientCredits``, ``KeyReused``, ``RateLimited``.
+        Raises ``UnknownModel``, ``InvalidFields``, ``ContentRefused``, ``InsufficientCredits``, ``KeyReused``,
+        ``RateLimited``, and ``Unavailable`` if nobody can say whether the content is to be refused.
         """
         if is_blank(ask.prompt):
             raise InvalidFields({"prompt": Reason("required")})
-        model = self._catalogue.model(ask.task_type, ask.model_provider, ask.model_name)
-        parameters = model.checked(ask.parameters)
-        count = parameters.get("count", 1)
-        assert isinstance(count, int)
+        model, parameters, count = self._understood(ask)
+        refused = await self._refuses(user_id, ask)
         kind = work_type_of(ask.task_type)
         task_id, works = self._new_id(), tuple(self._new_id() for _ in range(count))
 
         def work(transaction: Transaction) -> Accepted:
-            if transaction.state(REGISTRATION, user_id).erased:
-                raise PersonUnknown
+            self._admit(transaction, user_id, ask, refused)
             under_way = len(transaction.state(CREDITS, user_id).holds)
             if self._pending_max is not None and under_way >= self._pending_max:
                 raise RateLimited(PENDING_RETRY_S)
-            if ask.source_file is not None and not _may_use(transaction, user_id, ask.source_file):
-                raise InvalidFields({"source_image_url": Reason("unknown")})
             hold = HoldCredits(
                 hold_id=task_id,
                 amount=model.price,
@@ -178,6 +195,47 @@ class Generations:
             return Accepted(task_id, number, model.price, available)
 
         return await self._journal.transact(once(repeatable, work, lambda _: None, task_id), actor=user_id)
+
+    async def quote(self, user_id: str, ask: Ask) -> Quote:
+        """What ``request`` would hold for this now; nothing is held or stored. An empty prompt is still to be written.
+
+        Raises what ``request`` does, too few credits and too many tasks excepted.
+        """
+        if ask.prompt and is_blank(ask.prompt):
+            raise InvalidFields({"prompt": Reason("required")})
+        model, parameters, count = self._understood(ask)
+        refused = await self._refuses(user_id, ask)
+
+        def work(transaction: Transaction) -> Quote:
+            self._admit(transaction, user_id, ask, refused)
+            available = transaction.state(CREDITS, user_id).available
+            return Quote(model, parameters, model.price, split(model.price, count), available)
+
+        return await self._journal.transact(work, actor=user_id)
+
+    def _understood(self, ask: Ask) -> tuple[Model, dict[str, Parameter], int]:
+        """The model, its parameters, and how many works. Raises ``UnknownModel``, ``InvalidFields``."""
+        model = self._catalogue.model(ask.task_type, ask.model_provider, ask.model_name)
+        parameters = model.checked(ask.parameters)
+        count = parameters.get("count", 1)
+        assert isinstance(count, int)
+        return model, parameters, count
+
+    async def _refuses(self, user_id: str, ask: Ask) -> bool:
+        return await self._moderation.refuses(ask.prompt, ask.negative_prompt, task_type=ask.task_type, user_id=user_id)
+
+    def _admit(self, transaction: Transaction, user_id: str, ask: Ask, refused: bool) -> None:
+        """Raises what has to be right before credits are looked at.
+
+        What is refused is so only here, where a repeat does not come: it gets the first reply, whatever the list says
+        by now.
+        """
+        if transaction.state(REGISTRATION, user_id).erased:
+            raise PersonUnknown
+        if refused:
+            raise ContentRefused
+        if ask.source_file is not None and not _may_use(transaction, user_id, ask.source_file):
+            raise InvalidFields({"source_image_url": Reason("unknown")})
 
     async def keep_reply(self, repeatable: Repeatable, body: bytes) -> bytes:
         """Make ``body`` what a repeat of the request will get, unless another came first; returns what it will be."""

@@ -1,13 +1,15 @@
 """What the use cases and the documents need from outside, in their own words."""
 
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime
 from typing import Final, Literal, Protocol
 
 import msgspec
 
 from mintage.application.records import Purpose
+from mintage.domain.generation.events import TaskType
+from mintage.projections.outlook import TaskState
 from mintage.projections.people import Standing
 
 GONE: Final = Standing(-1, "user")
@@ -184,7 +186,10 @@ class StoredFile(msgspec.Struct, frozen=True):
 
 
 class Files(Protocol):
-    """What is stored as a file, under keys: works, which are private unless published, and avatars, which never are."""
+    """What is stored as a file, under keys: works, which are private unless published, and avatars, which never are.
+
+    Whatever looks at the files raises ``Unavailable`` when the place where they are does not answer.
+    """
 
     def url(self, key: str, *, public: bool = False) -> str:
         """An absolute url that works for 24 hours without a token, or for as long as the file is ``public``."""
@@ -195,6 +200,10 @@ class Files(Protocol):
 
         None for a url of elsewhere. Of ours that names no file the rest of the path, which is the key of none.
         """
+        ...
+
+    def work_of(self, key: str) -> str | None:
+        """The id of the work whose file this is the key of, whether or not it is there; None for any other key."""
         ...
 
     def genuine(self, key: str, expires: str, signature: str) -> bool:
@@ -241,15 +250,51 @@ class Avatars(Protocol):
         ...
 
 
-class Endings(Protocol):
-    """Word of tasks that ended, in whichever process."""
+class Moderation(Protocol):
+    async def refuses(self, prompt: str, negative_prompt: str | None, *, task_type: TaskType, user_id: str) -> bool:
+        """Whether this is not to be made, for this person. Raises ``Unavailable`` if that has to be known and is not.
 
-    async def wait(self, user_id: str, task_id: str, timeout_s: float) -> None:
+        The prompt may be empty. It goes into no log.
+        """
+        ...
+
+
+class Watch(Protocol):
+    """What somebody who watches a task is told of it."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing more is told, because the server is stopping."""
+        ...
+
+    async def change(self, timeout_s: float) -> TaskState | None:
+        """How the task is, once it has got further or has another place in line; None if that takes longer.
+
+        The first time it is how the task is now. What changes twice before it is asked for is told once.
+        """
+        ...
+
+
+class News(Protocol):
+    """Word of tasks, in whichever process something happens to them."""
+
+    async def wait(self, task_id: str, timeout_s: float) -> None:
         """Come back when the task is over, or when the time is."""
         ...
 
+    def watch(self, user_id: str, task_id: str) -> AbstractContextManager[Watch]:
+        """Watch a task for as long as this lasts, for its owner.
+
+        Raises ``RateLimited`` if they watch too many as it is, ``Unavailable`` if too many people do.
+        """
+        ...
+
+    async def steps(self, state: TaskState, after: int) -> list[TaskState]:
+        """Each status and each attempt of the task between version ``after`` and that of ``state``, as it began."""
+        ...
+
     def release(self) -> None:
-        """Let go of whoever waits, now and from now on: the server is stopping."""
+        """Let go of whoever waits or watches, now and from now on: the server is stopping."""
         ...
 
 

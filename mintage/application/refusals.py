@@ -27,6 +27,14 @@ class NotReversible(Refusal):
     """The transaction spent nothing; only what was spent can be given back."""
 
 
+class ContentRefused(Refusal):
+    """What is asked for is not to be made. Carries nothing of the words, so that they get into no log."""
+
+
+class DeliveryUnknown(Refusal):
+    """There is no such message of the webhook, or it is forgotten."""
+
+
 class RateLimited(Refusal):
     """Too often; it may be tried again after ``retry_after_s``."""
 

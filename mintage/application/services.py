@@ -15,12 +15,13 @@ from mintage.application.google import GoogleSignIn
 from mintage.application.ledger import Ledger
 from mintage.application.limits import Limits
 from mintage.application.people import People
-from mintage.application.ports import Endings, Files, Sessions, Tokens
+from mintage.application.ports import Files, News, Sessions, Tokens
 from mintage.application.profiles import Profiles
 from mintage.application.receipts import TransactionReceipts
 from mintage.application.recharges import Recharges
 from mintage.application.reports import Reports
 from mintage.application.reversals import Reversals
+from mintage.application.webhooks import Webhooks
 from mintage.application.works import Works
 from mintage.projections.sql import Database
 
@@ -50,6 +51,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     erasure: Erasure
     works: Works
     characters: Characters
+    webhooks: Webhooks
     ledger: Ledger
     adjustments: Adjustments
     reversals: Reversals
@@ -61,7 +63,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Tokens
     sessions: Sessions
     files: Files
-    endings: Endings
+    news: News
     limits: Limits
     receipts: TransactionReceipts
     terms: Terms

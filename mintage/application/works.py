@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 from msgspec import UNSET, UnsetType
 
 from mintage.application.ports import Files
-from mintage.application.transaction import Journal, Transaction
+from mintage.application.transaction import Journal, Transaction, Unavailable
 from mintage.domain.registration.decider import REGISTRATION
 from mintage.domain.work.decider import WORK, ChangeWork, DeleteWork, WorkUnknown
 from mintage.projections.sql import Database
-from mintage.projections.works import lately_deleted
+from mintage.projections.works import removed, to_be_removed
+
+PORTION: Final = 100
 
 
 class Works:
@@ -33,13 +36,28 @@ class Works:
         """
         await self._journal.transact(_given(work_id, DeleteWork(user_id=user_id)), actor=user_id)
         # What cannot be removed now is tried again, and complained about, by housekeeping.
-        with suppress(OSError):
+        with suppress(OSError, Unavailable):
             await self._files.remove_all_of(work_id)
 
     async def finish(self) -> None:
-        """Remove the files of what was deleted lately, in case a crash came between a deletion and that."""
-        for work_id in await lately_deleted(self._db):
-            await self._files.remove_all_of(work_id)
+        """Remove the files of what failed, expired, was deleted, or was made for somebody since erased.
+
+        Whoever ended the work mostly has; a crash may have come between. What cannot be removed is tried the next time,
+        and keeps nothing else. Raises ``OSError`` for it in the end, and ``Unavailable`` at once.
+        """
+        after, failure = None, None
+        while due := await to_be_removed(self._db, after, PORTION):
+            gone = []
+            for work_id in due:
+                try:
+                    await self._files.remove_all_of(work_id)
+                    gone.append(work_id)
+                except OSError as error:
+                    failure = error
+            await removed(self._db, gone)
+            after = due[-1]
+        if failure is not None:
+            raise failure
 
 
 def _given(work_id: str, command: ChangeWork | DeleteWork) -> Callable[[Transaction], None]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import uvicorn
 import uvloop
 
-from mintage.application.ports import Endings
+from mintage.application.ports import News
 from mintage.bootstrap import running, site
 from mintage.http.app import create_app
 from mintage.infra.settings import Settings
@@ -50,7 +50,7 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
         async def run() -> None:
             async with running(settings, place, base_url=lambda: address, worker=not options.no_worker) as services:
                 config = server_config(create_app(services, unavailable=(Lost,)), settings.trusted_proxies)
-                server = _Server(config, services.endings)
+                server = _Server(config, services.news)
                 # uvicorn hands a signal on when it is done with it; without these that would kill us before the drain.
                 for number in (signal.SIGINT, signal.SIGTERM):
                     signal.signal(number, server.handle_exit)
@@ -64,14 +64,14 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
 
 
 class _Server(uvicorn.Server):
-    """Lets requests that wait for their images go as soon as it is told to stop; the work goes on elsewhere."""
+    """Lets those go who wait for images or watch a task as soon as it is told to stop; the work goes on elsewhere."""
 
-    def __init__(self, config: uvicorn.Config, endings: Endings) -> None:
+    def __init__(self, config: uvicorn.Config, news: News) -> None:
         super().__init__(config)
-        self._endings = endings
+        self._news = news
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._endings.release()
+        self._news.release()
         super().handle_exit(sig, frame)
 
 

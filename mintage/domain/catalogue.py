@@ -15,17 +15,27 @@ from mintage.domain.recharge.decider import RECHARGE
 from mintage.domain.recharge.events import RechargeEvent
 from mintage.domain.registration.decider import REGISTRATION
 from mintage.domain.registration.events import PersonRegistered, RegistrationEvent
+from mintage.domain.webhook.decider import WEBHOOK
+from mintage.domain.webhook.events import WebhookEvent, WebhookRegistered
 from mintage.domain.work.decider import WORK
 from mintage.domain.work.events import WorkCreated, WorkEvent
 
 AnyEvent: TypeAlias = (
-    CreditEvent | RegistrationEvent | GenerationEvent | WorkEvent | RechargeEvent | CharacterEvent | AdjustmentEvent
+    CreditEvent
+    | RegistrationEvent
+    | GenerationEvent
+    | WorkEvent
+    | RechargeEvent
+    | CharacterEvent
+    | AdjustmentEvent
+    | WebhookEvent
 )
 
 EVENT_TYPES: Final[tuple[type[Event], ...]] = get_args(AnyEvent)
 TAGS: Final[dict[type[Event], str]] = {kind: str(kind.__struct_config__.tag) for kind in EVENT_TYPES}
 DECIDERS: Final[dict[str, Decider[Any, Any, Any]]] = {
-    decider.category: decider for decider in (CREDITS, REGISTRATION, GENERATION, WORK, RECHARGE, CHARACTER, ADJUSTMENT)
+    decider.category: decider
+    for decider in (CREDITS, REGISTRATION, GENERATION, WORK, RECHARGE, CHARACTER, ADJUSTMENT, WEBHOOK)
 }
 
 
@@ -45,4 +55,6 @@ def numbered(event: Event) -> tuple[str, int] | None:
             return "work", number
         case CharacterCreated(number=number):
             return "character", number
+        case WebhookRegistered(number=number):
+            return "webhook", number
     return None

@@ -21,6 +21,7 @@ Rule: TypeAlias = Literal[
     "taken",
     "mismatch",
     "wrong",
+    "refused",
     "login",
     "control_characters",
     "future",
@@ -28,6 +29,7 @@ Rule: TypeAlias = Literal[
     "zero",
     "ahead",
     "for_grants",
+    "https",
 ]
 
 

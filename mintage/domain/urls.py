@@ -1,8 +1,10 @@
-"""Addresses of pictures that people give: shown to browsers as they are, so nothing in them may deceive."""
+"""Addresses that people give: of pictures, shown to browsers as they are, and of their own servers, which we go to."""
 
 import re
 from typing import Final
 from urllib.parse import urlsplit
+
+from mintage.domain.addresses import is_public
 
 URL_MAX: Final = 2_048
 
@@ -25,3 +27,18 @@ def url_of(text: str) -> str | None:
     if parts.scheme not in {"http", "https"} or "@" in parts.netloc or not _HOST.fullmatch(parts.hostname or ""):
         return None
     return text
+
+
+def public_https_url_of(text: str) -> str | None:
+    """An ``https`` url as it stands, None if it is none, or leads to an address that is not public.
+
+    Where a name leads is only known, and looked at, when it is gone to.
+    """
+    url = url_of(text)
+    if url is None or not url.lower().startswith("https:"):
+        return None
+    host = urlsplit(url).hostname or ""
+    try:
+        return url if is_public(host) else None
+    except ValueError:
+        return None if host.rstrip(".").rpartition(".")[2] == "localhost" else url

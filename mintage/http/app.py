@@ -18,7 +18,7 @@ from mintage.http.health import HealthController
 from mintage.http.openapi import openapi
 from mintage.http.server_api import envelope as server_envelope
 
-ALLOWED_HEADERS: Final = ["authorization", "content-type", "idempotency-key", "accept-language"]
+ALLOWED_HEADERS: Final = ["authorization", "content-type", "idempotency-key", "accept-language", "last-event-id"]
 EXPOSED_HEADERS: Final = ["Idempotency-Replayed", "Retry-After", "WWW-Authenticate"]
 
 
@@ -34,6 +34,7 @@ def create_app(
         pass
 
     Served.services = services
+    Served.unavailable = unavailable
 
     def fail(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         assert isinstance(request, Call)

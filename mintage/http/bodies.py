@@ -94,6 +94,10 @@ def _breach(kind: inspect.Type, piece: msgspec.Raw) -> Reason:
             return Reason("pattern")
         case inspect.StrType(min_length=low, max_length=high):
             return Reason("length", low=low, high=high) if type(value) is str else Reason("type", expected="string")
+        case inspect.ListType(item_type=inspect.LiteralType(values=values)) if type(value) is list:
+            return Reason("one_of", choices=tuple(map(str, values)))
+        case inspect.ListType():
+            return Reason("type", expected="array")
         case inspect.LiteralType(values=values):
             return Reason("one_of", choices=tuple(map(str, values)))
         case inspect.DateTimeType():

@@ -39,7 +39,9 @@ class Call(Request[Any, Any, Any]):
     """
 
     services: ClassVar[Services]
-    """Set once, for the application's own subclass."""
+    unavailable: ClassVar[tuple[type[Exception], ...]]
+    """The exceptions by which the infrastructure says that it is out of reach. Both are set once, for the application's
+    own subclass."""
 
     def header(self, name: bytes) -> bytes | None:
         """The first header of this (lower-case) name."""

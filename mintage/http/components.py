@@ -12,6 +12,17 @@ IDEMPOTENCY_KEY: Final[Schema] = {
     "description": "重复请求的标识：同一标识只生效一次。The repeat of a request with its key has no further effect.",
     "schema": {"type": "string", "pattern": f"^{KEY_PATTERN}$"},
 }
+EVENT_ID: Final = "Last-Event-ID"
+EVENT_ID_PATTERN: Final = "(0|[1-9][0-9]{0,8})-(100|[1-9]?[0-9])"
+LAST_EVENT: Final[Schema] = {
+    "name": EVENT_ID,
+    "in": "header",
+    "description": (
+        "上次收到的事件的 id，从其后继续；`0-0` 为从头。"
+        "The id of the last event that was seen, to go on after it; `0-0` is from the beginning."
+    ),
+    "schema": {"type": "string", "pattern": f"^{EVENT_ID_PATTERN}$"},
+}
 FORM: Final[Schema] = {
     "schema": {
         "type": "object",

@@ -13,6 +13,8 @@ from mintage.application.credentials import WrongOldPassword
 from mintage.application.google import NotLinked
 from mintage.application.once import KeyReused
 from mintage.application.refusals import (
+    ContentRefused,
+    DeliveryUnknown,
     EmailNotVerified,
     InvalidCode,
     InvalidCredentials,
@@ -67,6 +69,7 @@ from mintage.domain.registration.decider import (
     SessionEnded,
     UsernameTaken,
 )
+from mintage.domain.webhook.decider import TooManyWebhooks, WebhookExists, WebhookOff, WebhookUnknown
 from mintage.domain.work.decider import WorkExists, WorkInTheMaking, WorkNotYours, WorkOver, WorkUnknown
 from mintage.http import messages
 from mintage.http.languages import Language, Text
@@ -159,6 +162,7 @@ ANSWERS: Final[dict[type[Exception], Answer]] = {
         messages.INSUFFICIENT,
         lambda refusal, _: {"required": refusal.required, "available": refusal.available},
     ),
+    ContentRefused: Answer("CONTENT_REFUSED", 400, 400, messages.CONTENT_REFUSED, _field("prompt", Reason("refused"))),
     RateLimited: Answer("RATE_LIMITED", 429, 429, messages.RATE_LIMITED),
     KeyReused: Answer("IDEMPOTENCY_KEY_REUSED", 409, 400, messages.KEY_REUSED),
     TaskUnknown: _NOT_FOUND,
@@ -175,6 +179,10 @@ ANSWERS: Final[dict[type[Exception], Answer]] = {
     WorkNotYours: _FORBIDDEN,
     WorkInTheMaking: Answer("CONFLICT", 409, 400, messages.WORK_IN_THE_MAKING),
     CharacterUnknown: _NOT_FOUND,
+    WebhookUnknown: _NOT_FOUND,
+    DeliveryUnknown: _NOT_FOUND,
+    TooManyWebhooks: Answer("CONFLICT", 409, 400, messages.WEBHOOKS_FULL),
+    WebhookOff: Answer("CONFLICT", 409, 400, messages.WEBHOOK_OFF),
     RechargeUnknown: _NOT_FOUND,
     PaymentDiffers: _CONFLICT,
     PaymentUsed: _CONFLICT,
@@ -218,6 +226,7 @@ ANSWERS: Final[dict[type[Exception], Answer]] = {
     TaskExists: INTERNAL,
     WorkExists: INTERNAL,
     CharacterExists: INTERNAL,
+    WebhookExists: INTERNAL,
     RechargeExists: INTERNAL,
     AdjustmentExists: INTERNAL,
     HoldNotOpen: INTERNAL,
@@ -265,6 +274,7 @@ class Logged(msgspec.Struct):
 
 DETAILS: Final[dict[str, type[msgspec.Struct]]] = {
     "VALIDATION_ERROR": WrongFields,
+    "CONTENT_REFUSED": WrongFields,
     "EMAIL_ALREADY_EXISTS": WrongFields,
     "CONFLICT": Conflicting,
     "EMAIL_NOT_VERIFIED": Unverified,

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from mintage.application.people import PASSWORD_MAX, Newcomer
 from mintage.application.profiles import Changes
 from mintage.application.services import Services
-from mintage.domain.fields import InvalidFields, Reason, is_blank
+from mintage.domain.fields import InvalidFields, Reason, Rule, is_blank
 from mintage.domain.recorded import ERASED
 from mintage.domain.registration.events import Document
 from mintage.domain.registration.names import email_of, phone_of, username_of
@@ -25,13 +25,13 @@ class Form:
     def __init__(self) -> None:
         self._wrong: dict[str, Reason] = {}
 
-    def canonical(self, field: str, given: GivenT, form: Callable[[str], str | None]) -> GivenT:
-        """What ``form`` makes of the field, if it was given; None of ``form`` is what it cannot be."""
+    def canonical(self, field: str, given: GivenT, form: Callable[[str], str | None], rule: Rule = "pattern") -> GivenT:
+        """What ``form`` makes of the field, if it was given; what it makes None of breaks the rule."""
         if not isinstance(given, str):
             return given
         value = form(given)
         if value is None:
-            self._wrong[field] = Reason("pattern")
+            self._wrong[field] = Reason(rule)
             return given
         return cast(GivenT, value)
 

@@ -31,6 +31,11 @@ CREATED: Final = Text("创建成功", "Created")
 CHANGED: Final = Text("更新成功", "Changed")
 DELETED: Final = Text("删除成功", "Deleted")
 TASK_CANCELLED: Final = Text("任务已取消", "Task cancelled")
+SECRET_ROTATED: Final = Text(
+    "密钥已更换，旧密钥 24 小时内仍有效", "The secret was replaced; the old one counts for 24 hours"
+)
+PING_SENT: Final = Text("测试消息即将发送", "A test message is on its way")
+RESENT: Final = Text("消息即将重新发送", "The message is on its way again")
 
 # -- what did not; the v1 ones are that document's own list of codes
 
@@ -53,6 +58,7 @@ NOT_LINKED: Final = Text(
 )
 GOOGLE_TAKEN: Final = Text("该 Google 账号已关联其他账户", "The Google account belongs to another account")
 INSUFFICIENT: Final = Text("积分不足", "Not enough credits")
+CONTENT_REFUSED: Final = Text("提示词含有不允许的内容", "The prompt asks for what is not made here")
 KEY_REUSED: Final = Text(
     "该 Idempotency-Key 已用于另一个请求", "This Idempotency-Key was used for a different request before"
 )
@@ -67,6 +73,8 @@ REFUND_DIFFERS: Final = Text("该退款已按不同内容登记", "The refund wa
 REFUND_EXCEEDS: Final = Text("退款总额超过支付金额", "The refunds together exceed what was paid")
 REFUND_USED: Final = Text("该退款已登记在另一笔充值", "The refund was recorded for another recharge")
 WORK_IN_THE_MAKING: Final = Text("作品正在生成，请先取消任务", "The work is still being made, cancel its task first")
+WEBHOOKS_FULL: Final = Text("Webhook 数量已达上限", "There may be no more webhooks; delete one first")
+WEBHOOK_OFF: Final = Text("Webhook 已停用，请先启用", "The webhook is disabled; enable it first")
 CONFLICT: Final = Text("与当前状态冲突", "This conflicts with how things are")
 GENERATION_FAILED: Final = Text("图片生成失败，未扣除积分", "The images could not be generated; nothing was charged")
 TOO_LARGE: Final = Text("请求体过大", "The request is too large")
@@ -80,6 +88,8 @@ INTERNAL: Final = Text("服务器内部错误", "Internal error")
 V1_VALIDATION: Final = Text("请求参数错误", VALIDATION.en)
 V1_UNAUTHORIZED: Final = Text("未认证", UNAUTHORIZED.en)
 V1_INTERNAL: Final = Text("服务器错误", INTERNAL.en)
+
+WORK_EXPIRED: Final = Text("作品已过期，文件已删除", "The work has expired; its files were removed")
 
 # -- what tasks and works say of themselves, in the words they were stored with
 
@@ -117,6 +127,7 @@ _KINDS: Final = {
     "string": Text("必须是字符串", "must be a string"),
     "boolean": Text("必须是布尔值", "must be true or false"),
     "object": Text("必须是对象", "must be an object"),
+    "array": Text("必须是数组", "must be an array"),
     "JSON": Text("必须是有效的 JSON", "must be valid JSON"),
 }
 _RULES: Final = {
@@ -132,12 +143,14 @@ _RULES: Final = {
     "taken": Text("已被使用", "is taken"),
     "mismatch": Text("与所请求的接口不符", "does not fit this endpoint"),
     "login": Text("是登录名，不能清空", "is what you sign in by, and cannot be cleared"),
+    "refused": Text("含有不允许的内容", "asks for what is not made here"),
     "wrong": Text("不正确", "is not right"),
     "control_characters": Text("不能包含控制字符", "must not contain control characters"),
     "future": Text("不能晚于现在", "must not lie in the future"),
     "after_as_of": Text("不能晚于 as_of", "must not be later than as_of"),
     "zero": Text("不能为 0", "must not be 0"),
     "ahead": Text("必须是将来一百年内的时刻", "must be a moment within the next hundred years"),
+    "https": Text("必须是公网 https 地址", "must be an https url of a public address"),
     "for_grants": Text("仅适用于增加积分", "is for adding credits only"),
 }
 _BOUNDS: Final = {

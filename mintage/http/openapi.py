@@ -12,7 +12,7 @@ from mintage.application.transaction import OutcomeUnknown, Unavailable
 from mintage.domain.fields import InvalidFields
 from mintage.domain.registration.decider import PersonUnknown
 from mintage.http.bodies import CONTROLS, OPAQUE
-from mintage.http.components import FILE, FORM, HEADERS, IDEMPOTENCY_KEY, STATUS_HEADERS, Schema
+from mintage.http.components import FILE, FORM, HEADERS, IDEMPOTENCY_KEY, LAST_EVENT, STATUS_HEADERS, Schema
 from mintage.http.failures import ANSWERS, DETAILS, INTERNAL, TOO_LARGE, Answer
 from mintage.http.languages import Text
 from mintage.http.operations import Data, Endpoint, Operation, endpoints
@@ -110,6 +110,7 @@ class _Writer:
         for operation in operations:
             for data in (operation.reply, operation.accepted):
                 types += data.values() if isinstance(data, dict) else [data]
+            types += operation.events.values()
             if operation.body is not None:
                 bodies[operation.body.kind] = None
         kinds = [kind for kind in dict.fromkeys(types) if kind is not None]
@@ -146,6 +147,8 @@ class _Writer:
                 yield {"name": name, "in": "query", "schema": schema}
         if operation.repeatable:
             yield {"$ref": "#/components/parameters/IdempotencyKey"}
+        if operation.events:
+            yield LAST_EVENT
 
     def _responses(self, endpoint: Endpoint, operation: Operation) -> Schema:
         done = self._success("成功", endpoint, operation, operation.reply)
@@ -158,6 +161,8 @@ class _Writer:
             done["links"] = links
         if operation.accepted is not None:
             responses["202"] = self._success("已受理，仍在处理", endpoint, operation, operation.accepted)
+        if operation.events:
+            responses["204"] = {"description": "已无后续事件。Nothing more is to come."}
         told: dict[str, list[Answer]] = {}
         for answer in _answers(endpoint, operation):
             told.setdefault(str(self._dialect.status(answer)), []).append(answer)
@@ -167,6 +172,10 @@ class _Writer:
 
     def _success(self, description: str, endpoint: Endpoint, operation: Operation, data: Data) -> Schema:
         content: Schema = dict.fromkeys(operation.files, FILE)
+        if operation.events:
+            # OpenAPI 3.1 has no words of its own for the events of a stream.
+            kinds = {name: self._data(kind) for name, kind in operation.events.items()}
+            content["text/event-stream"] = {"schema": {"type": "string"}, "x-events": kinds}
         if data is not None or not content:
             schema = self._dialect.success(endpoint.method, None if data is None else self._data(data))
             content["application/json"] = {"schema": schema}
@@ -236,7 +245,7 @@ def object_of(properties: Mapping[str, Schema]) -> Schema:
 
 def _answers(endpoint: Endpoint, operation: Operation) -> Iterator[Answer]:
     """Every failure that an operation can be answered with."""
-    if operation.body is not None or operation.query or operation.repeatable:
+    if operation.body is not None or operation.query or operation.repeatable or operation.events:
         yield ANSWERS[InvalidFields]
     if not operation.public:
         yield ANSWERS[Unauthorized]

@@ -24,8 +24,8 @@ class Operation(msgspec.Struct, frozen=True):
 
     ``accepted`` is the data of a 202; ``files`` are the media types of files that may come in place of JSON, or alone
     if there is no ``reply``; ``upload`` says that a form with a file may stand for the body; ``query`` are the
-    parameters it reads; ``repeatable`` says that it takes an Idempotency-Key; ``refusals`` are those that do not follow
-    from the rest.
+    parameters it reads; ``repeatable`` says that it takes an Idempotency-Key; ``events`` that it answers with a stream
+    of these, each with its data; ``refusals`` are those that do not follow from the rest.
     """
 
     summary: str
@@ -38,6 +38,7 @@ class Operation(msgspec.Struct, frozen=True):
     refusals: tuple[type[Exception], ...] = ()
     public: bool = False
     repeatable: bool = False
+    events: dict[str, Data] = {}
 
     def __call__(self, handler: Handler) -> Handler:
         _OPERATIONS[handler] = self

@@ -1,7 +1,8 @@
 """What is encoded already, on its way out: JSON, and content that is made as it is sent."""
 
-from collections.abc import AsyncIterator
-from typing import Final, TypeAlias
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Final, Self, TypeAlias
 
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 
@@ -44,7 +45,7 @@ class Streamed:
         self.headers = headers
 
     @classmethod
-    async def begun(cls, content: AsyncIterator[bytes], headers: Headers) -> "Streamed":
+    async def begun(cls, content: AsyncIterator[bytes], headers: Headers) -> Self:
         """With the first portion made, so that what cannot begin is refused as usual."""
         return cls(content, await anext(content, b""), headers)
 
@@ -56,6 +57,42 @@ class Streamed:
         async for portion in self.content:
             await send(_portion(portion, more=True))
         await send(_portion(b"", more=False))
+
+
+class Live(Streamed):
+    """A body that goes on as things happen: until there is nothing more to tell, or nobody left to tell it to."""
+
+    __slots__ = ()
+    content: AsyncGenerator[bytes, None]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        telling = asyncio.create_task(super().__call__(scope, receive, send))
+        leaving = asyncio.create_task(_left(receive))
+        try:
+            await asyncio.wait((telling, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            telling.cancel()
+            leaving.cancel()
+            await asyncio.wait((telling, leaving))
+            # What it holds it lets go of now, not when it is collected.
+            await self.content.aclose()
+        if not telling.cancelled():
+            telling.result()
+
+
+class Nothing:
+    """The reply that there is nothing, and nothing to come."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
+        start: HTTPResponseStartEvent = {"type": "http.response.start", "status": 204, "headers": []}
+        await send(start)
+        await send(_portion(b"", more=False))
+
+
+async def _left(receive: Receive) -> None:
+    """Come back when the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        continue
 
 
 def _portion(content: bytes, *, more: bool) -> HTTPResponseBodyEvent:

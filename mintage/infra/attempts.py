@@ -31,7 +31,7 @@ from mintage.infra.measure import NotAWork
 from mintage.infra.pace import Pace, Progress, Stopped
 from mintage.infra.products import job_of, keep, png_of
 from mintage.infra.sources import SourceRefused, Sources, SourceUnavailable
-from mintage.infra.storage import MediaFolder
+from mintage.infra.storage import Media
 from mintage.infra.store import Lost
 from mintage.projections.queue import Claim, Serial, put_back
 from mintage.projections.works import works_of_tasks
@@ -53,7 +53,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
 
     generations: Generations
     db: Serial
-    media: MediaFolder
+    media: Media
     sources: Sources
     clock: Callable[[], datetime]
     pace: Pace
@@ -296,7 +296,7 @@ class Attempt:
         """Leave no file that no work names: what this claim stored may or may not have become the work."""
         named = {work.work_id: work.file or "" for work in await works_of_tasks(self._tools.db, [self.found.task_id])}
         for work_id in self.found.works:
-            if not named.get(work_id, "").startswith(MediaFolder.key_of(work_id, self.found.fence, ".")):
+            if not named.get(work_id, "").startswith(Media.key_of(work_id, self.found.fence, ".")):
                 await self._tools.media.remove_attempt(work_id, self.found.fence)
 
     # -- small things

@@ -3,10 +3,8 @@
 import asyncio
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime, timedelta
 from io import BytesIO
-from shutil import rmtree
 from typing import Final
 
 import msgspec
@@ -14,7 +12,7 @@ from PIL import ImageOps
 
 from mintage.domain.fields import InvalidFields, Reason
 from mintage.infra.pictures import NotTaken, unpacked, upright
-from mintage.infra.storage import MediaFolder
+from mintage.infra.storage import Media
 from mintage.projections.sql import Database
 
 SIDE_MAX: Final = 512
@@ -32,7 +30,7 @@ _PORTION: Final = 1_000
 class AvatarFolder:
     """Implements ``application.ports.Avatars``; each person has a folder, so that their pictures are found by it."""
 
-    def __init__(self, media: MediaFolder, new_id: Callable[[], str]) -> None:
+    def __init__(self, media: Media, new_id: Callable[[], str]) -> None:
         self._media = media
         self._new_id = new_id
         # Unpacking is what costs memory.
@@ -56,12 +54,13 @@ class AvatarFolder:
             await self._media.remove(avatar)
 
     async def remove_all_of(self, user_id: str) -> None:
-        with suppress(FileNotFoundError):
-            await asyncio.to_thread(rmtree, self._media.folder / "avatars" / user_id)
+        for key in await self._media.kept(f"avatars/{user_id}/"):
+            await self._media.remove(key)
 
     async def tidy(self, db: Database, now: datetime) -> None:
         """Remove the uploads of more than an hour ago that never became anybody's picture, or are no longer."""
-        old = await asyncio.to_thread(self._before, (now - UNSETTLED).timestamp())
+        uploads = map(_KEY.fullmatch, await self._media.kept("avatars/", before=now - UNSETTLED))
+        old = [(own["user_id"], own[0]) for own in uploads if own]
         for start in range(0, len(old), _PORTION):
             portion = old[start : start + _PORTION]
             rows = await db.fetch(_InUse, _IN_USE, ([user_id for user_id, _ in portion],))
@@ -69,17 +68,6 @@ class AvatarFolder:
             for _, key in portion:
                 if key not in in_use:
                     await self._media.remove(key)
-
-    def _before(self, time: float) -> list[tuple[str, str]]:
-        """Whose uploads are older, and their keys."""
-        found = []
-        for path in self._media.folder.glob("avatars/*/*"):
-            own = _KEY.fullmatch(path.relative_to(self._media.folder).as_posix())
-            # What is removed meanwhile need not be removed.
-            with suppress(FileNotFoundError):
-                if own and path.stat().st_mtime < time:
-                    found.append((own["user_id"], own[0]))
-        return found
 
 
 class _InUse(msgspec.Struct):

@@ -1,6 +1,7 @@
 """Forgets what is kept for a time only, receipts after seven days and mailed codes after an hour; finishes removals.
 
-A removal is an event first and the files go after it: what a crash left in between is done here.
+A removal is an event first and the files go after it: what a crash left in between is done here. So is what has a date
+only by setting: works expire.
 """
 
 import asyncio
@@ -41,7 +42,7 @@ async def keep_tidy(db: Pool, clock: Callable[[], datetime], unfinished: Sequenc
             try:
                 await chore()
             except (Lost, Unavailable, OutcomeUnknown) as error:
-                _log.warning("housekeeping waits for the database: %s", error)
+                _log.warning("housekeeping has to wait: %s", error)
             except OSError:
                 _log.exception("housekeeping cannot remove a file that is to go")
         await asyncio.sleep(EVERY_S)

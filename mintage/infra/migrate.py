@@ -1,6 +1,6 @@
 """Brings a database to this program's schema: numbered SQL for the log, the read models by their own definition.
 
-A read model whose definition changed is dropped and filled again from the log.
+A read model whose definition changed is dropped and filled again from the log; what no event records is kept.
 """
 
 from hashlib import sha256
@@ -14,9 +14,10 @@ from mintage.infra.database import connect_sync
 from mintage.infra.follower import follower_lock
 from mintage.infra.log_reader import head
 from mintage.infra.postgres_store import LOG_LOCK
-from mintage.infra.rebuild import drop_leftovers, fill
+from mintage.infra.rebuild import carry_over, drop_leftovers, fill, reached
 from mintage.infra.vault import Vault
 from mintage.projections import DROP_VIEWS, FOLLOWED, READ_MODELS, VIEWS
+from mintage.projections.sql import ReadModel
 
 _BOOK = """
 create table if not exists schema_migrations (
@@ -87,15 +88,30 @@ def _read_models(connection: psycopg.Connection[Any], vault: Vault) -> list[str]
         if model in FOLLOWED:
             # A follower in the middle of a portion would leave it and its checkpoint in the empty table.
             connection.execute("select pg_advisory_xact_lock(%s)", (follower_lock(model),))
-        for table in model.tables:
-            connection.execute(SQL("drop table if exists {}").format(Identifier(table)))
+        kept = _set_aside(connection, model)
         connection.execute(model.schema)
-        if model in FOLLOWED:
+        if model in FOLLOWED and not model.volatile:
             connection.execute("delete from checkpoints where name = %s", (model.name,))
         else:
-            fill(connection, vault, model, head(connection))
+            # Not left to the follower: what became of a row has to be there before anybody acts on it.
+            fill(connection, vault, model, reached(connection, model) if model in FOLLOWED else head(connection))
+        for table, old in kept.items():
+            carry_over(connection, model, table, old, Identifier("public", table))
         _note(connection, name, _read_model_digests()[name])
     return changed
+
+
+def _set_aside(connection: psycopg.Connection[Any], model: ReadModel) -> dict[str, Identifier]:
+    """Drop the tables of a read model; of those that keep what no event records, a copy until the commit."""
+    kept = {}
+    for table in model.tables:
+        row = connection.execute("select to_regclass(%s) is not null", (f"public.{table}",)).fetchone()
+        if model.volatile and row is not None and row[0]:
+            kept[table] = Identifier("pg_temp", f"kept_{table}")
+            copy = SQL("create temporary table {} on commit drop as table {}")
+            connection.execute(copy.format(Identifier(f"kept_{table}"), Identifier("public", table)))
+        connection.execute(SQL("drop table if exists {}").format(Identifier(table)))
+    return kept
 
 
 def _read_model_digests() -> dict[str, str]:

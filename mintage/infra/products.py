@@ -9,7 +9,7 @@ from PIL import Image
 from mintage.application.generations import Output, work_type_of
 from mintage.application.providers import Job
 from mintage.infra.measure import measured
-from mintage.infra.storage import MediaFolder
+from mintage.infra.storage import Media
 from mintage.projections.queue import Claim
 
 
@@ -30,10 +30,10 @@ def job_of(found: Claim, attempt: int, source: bytes | None = None) -> Job:
     )
 
 
-def keep(media: MediaFolder, found: Claim, work_id: str, content: bytes) -> Output:
+def keep(media: Media, found: Claim, work_id: str, content: bytes) -> Output:
     """Store a product and its thumbnail for a work. Raises ``NotAWork``, ``OSError``. Never on the event loop."""
     made = measured(content, work_type_of(found.task_type))
-    file, small = (MediaFolder.key_of(work_id, found.fence, end) for end in (made.suffix, "-thumbnail.webp"))
+    file, small = (Media.key_of(work_id, found.fence, end) for end in (made.suffix, "-thumbnail.webp"))
     media.write(file, made.content)
     media.write(small, made.thumbnail)
     return Output(

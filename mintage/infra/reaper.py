@@ -9,6 +9,7 @@ tried once, the longest due first: one that cannot be ended keeps nobody else's 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -163,7 +164,9 @@ class Reaper:
     async def _remove_files(self, works: Sequence[str]) -> None:
         # A worker that was killed may have left files; one that goes on removes its own when it learns of the end.
         for work_id in works:
-            await self._files.remove_all_of(work_id)
+            # What cannot be removed now is tried again, and complained about, by housekeeping.
+            with suppress(OSError, Unavailable):
+                await self._files.remove_all_of(work_id)
 
     async def _until_next(self) -> float:
         row = await self._db.fetch_one(_Next, _NEXT)

@@ -21,6 +21,7 @@ from mintage.infra.vault import Vault
 from mintage.projections import DROP_VIEWS, INLINE, READ_MODELS, VIEWS
 from mintage.projections.sql import ReadModel
 
+_NONE: Final = SQL("select * from {} where false")
 NEAR: Final = 500
 """So few events behind the log, and it is time to make the writers wait."""
 
@@ -52,7 +53,7 @@ def rebuild(
         _prepare(connection, model, beside)
         try:
             position = 0
-            while (end := _reached(connection, model)) - position > NEAR:
+            while (end := reached(connection, model)) - position > NEAR:
                 position = _catch_up(connection, vault, model, position, end, progress)
             with _standstill(connection, model) as end:
                 position = _catch_up(connection, vault, model, position, end)
@@ -133,14 +134,14 @@ def _standstill(connection: psycopg.Connection[Any], model: ReadModel) -> Iterat
     connection.execute("set idle_session_timeout = '5s'")
     connection.execute("select pg_advisory_lock(%s)", (lock,))
     try:
-        yield _reached(connection, model)
+        yield reached(connection, model)
     finally:
         if not connection.broken:
             connection.execute("select pg_advisory_unlock(%s)", (lock,))
             connection.execute("reset idle_session_timeout")
 
 
-def _reached(connection: psycopg.Connection[Any], model: ReadModel) -> int:
+def reached(connection: psycopg.Connection[Any], model: ReadModel) -> int:
     """The position that the read model stands at: it must not be made from more events than it was."""
     return head(connection) if model in INLINE else _checkpoint(connection, model)
 
@@ -168,20 +169,28 @@ def _swap(connection: psycopg.Connection[Any], model: ReadModel, beside: str) ->
     connection.execute(DROP_VIEWS)
     for table in model.tables:
         old, new = Identifier("public", table), Identifier(beside, table)
-        # What no event records goes over from the running system's rows, which nobody may change any more.
+        # Nobody may change any more what goes over.
         connection.execute(SQL("lock table {} in access exclusive mode").format(old))
-        kept = [name for name in _columns(connection, table, frozenset()) if name in model.volatile]
-        if kept:
-            changes = SQL(", ").join(SQL("{c} = old.{c}").format(c=Identifier(name)) for name in kept)
-            same = SQL(" and ").join(
-                SQL("new.{c} = old.{c}").format(c=Identifier(name)) for name in _key(connection, table)
-            )
-            keep = SQL("update {n} new set {changes} from {o} old where {same}")
-            connection.execute(keep.format(n=new, o=old, changes=changes, same=same))
+        carry_over(connection, model, table, old, new)
         connection.execute(SQL("drop table {}").format(old))
         connection.execute(SQL("alter table {} set schema public").format(new))
     connection.execute("set local search_path = public")
     connection.execute(VIEWS)
+
+
+def carry_over(
+    connection: psycopg.Connection[Any], model: ReadModel, table: str, old: Identifier, new: Identifier
+) -> None:
+    """What no event records goes over from a running system's rows, as far as both tables have such columns."""
+    there = [{column.name for column in connection.execute(_NONE.format(one)).description or ()} for one in (old, new)]
+    kept = sorted(model.volatile & there[0] & there[1])
+    if kept:
+        changes = SQL(", ").join(SQL("{c} = old.{c}").format(c=Identifier(name)) for name in kept)
+        same = SQL(" and ").join(
+            SQL("new.{c} = old.{c}").format(c=Identifier(name)) for name in _key(connection, table)
+        )
+        keep = SQL("update {n} new set {changes} from {o} old where {same}")
+        connection.execute(keep.format(n=new, o=old, changes=changes, same=same))
 
 
 def _key(connection: psycopg.Connection[Any], table: str) -> list[str]:

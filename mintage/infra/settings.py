@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from mintage.application.adjustments import ADJUSTMENT_LIMIT
 from mintage.application.people import PASSWORD_MAX
+from mintage.infra.s3 import bucket_refusals
 
 
 class SettingsRefused(Exception):
@@ -49,6 +50,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where signed checkpoints are written; unset: ``checkpoints`` in the data directory."""
     catalogue: Path | None = None
     """A file to replace the built-in catalogue of models and prices."""
+    moderation_words: Path | None = None
+    """A file to replace the built-in list of words that no prompt may have."""
+    moderation_url: str = ""
+    """Where OpenAI's moderations are asked about prompts, or a service that answers like them; empty: nobody is."""
+    moderation_key: str = ""
+    moderation_required: bool = True
+    """Whether nothing is made while the moderations do not answer."""
     cors_origins: str = r"https?://(localhost|127\.0\.0\.1)(:\d+)?"
     """A regular expression that a browser's Origin must match as a whole."""
     password_min: int = 6
@@ -92,6 +100,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The client's page that Google sends people back to, exactly as registered there."""
     google_discovery_url: str = "https://accounts.google.com/.well-known/openid-configuration"
     """Where the endpoints' addresses are found; another OpenID provider may stand in."""
+    s3_url: str = ""
+    """``s3://bucket`` or ``s3://bucket/prefix``, where the files of works lie; empty: in the data directory."""
+    s3_endpoint: str = ""
+    """The address of the S3-compatible store; empty: Amazon's."""
+    s3_region: str = "us-east-1"
+    s3_key_id: str = ""
+    s3_secret: str = ""
+    retention_days: int = 0
+    """How long after it was made the files of a work are kept, in days; 0: for ever."""
     pg_bin: Path | None = None
     """Where the programs of PostgreSQL 17 or newer are, to run the embedded database instead of the wheel's."""
     log_level: str = "INFO"
@@ -102,6 +119,7 @@ PREFIX: Final = "MINTAGE_"
 IN_FILE: Final = "_file"
 SECRET_BYTES: Final = 32
 NOT_EMPTY: Final = ("MINTAGE_HOST", "MINTAGE_DATA_DIR", "MINTAGE_CHECKPOINT_DIR")
+RETENTION_DAYS_MAX: Final = 36_500
 HOLD_S_MAX: Final = 31_536_000
 """A year."""
 
@@ -147,6 +165,11 @@ def secrets_of(settings: Settings) -> Secrets:
         b64decode(settings.master_key) if settings.master_key else _kept(settings.data_dir, "master.key"),
         b64decode(settings.seal_key) if settings.seal_key else _kept(settings.data_dir, "seal.key"),
     )
+
+
+def s3_of(settings: Settings) -> tuple[str, str, str, str, str]:
+    """What is said of the bucket, as ``bucket_of`` takes it."""
+    return settings.s3_url, settings.s3_endpoint, settings.s3_region, settings.s3_key_id, settings.s3_secret
 
 
 def _kept(data_dir: Path, name: str) -> bytes:
@@ -204,7 +227,10 @@ def _refusals(settings: Settings, environ: Mapping[str, str]) -> list[str]:
         wrong.append(f"MINTAGE_CORS_ORIGINS: {error}")
     if settings.catalogue is not None and not settings.catalogue.is_file():
         wrong.append(f"MINTAGE_CATALOGUE: there is no file {settings.catalogue}")
+    if settings.moderation_words is not None and not settings.moderation_words.is_file():
+        wrong.append(f"MINTAGE_MODERATION_WORDS: there is no file {settings.moderation_words}")
     wrong += _bad_addresses(settings)
+    wrong += bucket_refusals(*s3_of(settings), production=settings.env == "production")
     return wrong + (_production_refusals(settings) if settings.env == "production" else [])
 
 
@@ -226,6 +252,8 @@ def _out_of_range(settings: Settings) -> list[str]:
         for name in ("adjustment_limit", "builtin_concurrency")
         if getattr(settings, name) < 0
     ]
+    if not 0 <= settings.retention_days <= RETENTION_DAYS_MAX:
+        wrong.append(f"MINTAGE_RETENTION_DAYS: has to be 0 to {RETENTION_DAYS_MAX}")
     if not 0 <= settings.port <= 65_535:
         wrong.append(f"MINTAGE_PORT: {settings.port} is no port")
     if settings.public_url and not settings.public_url.startswith(("http://", "https://")):
@@ -243,6 +271,7 @@ def _bad_addresses(settings: Settings) -> list[str]:
     for name, schemes in (
         ("redis_url", ("redis://", "rediss://", "unix://")),
         ("smtp_url", ("smtp://", "smtps://")),
+        ("moderation_url", ("https://", "http://")),
         ("google_discovery_url", ("https://", "http://")),
         ("google_redirect_uri", ("https://", "http://")),
     ):

@@ -1,10 +1,7 @@
 """Source images: our own are read from storage, all others come from public addresses, and none is taken unseen."""
 
 import asyncio
-import socket
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import httpcore
 import httpx
@@ -12,6 +9,7 @@ from PIL import Image
 
 from mintage.application.ports import Files
 from mintage.domain.urls import url_of
+from mintage.infra.guard import Guard, NotPublic
 from mintage.infra.pictures import NotTaken, unpacked, upright
 
 BYTES_MAX: Final = 10 * 1_048_576
@@ -20,23 +18,8 @@ SIDE_MAX: Final = 2048
 """What is larger is made smaller: nothing is painted beyond it."""
 TOTAL_S: Final = 30.0
 CONNECT_S: Final = 5.0
-PORTS: Final = frozenset({80, 443})
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF")
 
-Network: TypeAlias = IPv4Network | IPv6Network
-Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
-
-# What Python calls global although it leads, or may lead, to somebody's inside: protocol assignments, relays and
-# translations that carry an IPv4 address within, and the one public address that is a cloud's own (Azure).
-_INSIDE: Final = tuple(
-    map(
-        ip_network,
-        (
-            *("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32"),
-            *("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/23", "2002::/16", "fec0::/10", "5f00::/16"),
-        ),
-    )
-)
 _HEADERS: Final = (
     (b"Accept", b"image/png, image/jpeg, image/webp, image/gif"),
     (b"Accept-Encoding", b"identity"),
@@ -70,17 +53,10 @@ class Sources:
 
 
 class Fetcher:
-    """Fetches from public addresses; ``allowed`` networks and other ``ports`` are for tests, which have no others."""
+    """Fetches from where its guard lets it go."""
 
-    def __init__(
-        self,
-        *,
-        resolve: Resolve | None = None,
-        allowed: Collection[Network] = (),
-        ports: Collection[int] = PORTS,
-        total_s: float = TOTAL_S,
-    ) -> None:
-        self._guard = Guard(resolve or addresses_of, allowed, ports)
+    def __init__(self, guard: Guard, *, total_s: float = TOTAL_S) -> None:
+        self._guard = guard
         self._total_s = total_s
 
     async def fetch(self, url: str) -> bytes:
@@ -91,6 +67,8 @@ class Fetcher:
                 return await self._fetched(target, host)
         except TimeoutError:
             raise SourceUnavailable(f"not there within {self._total_s} s") from None
+        except NotPublic as error:
+            raise SourceRefused(str(error)) from error
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
             raise SourceUnavailable(str(error) or type(error).__name__) from error
 
@@ -107,58 +85,6 @@ class Fetcher:
                 if len(content) > BYTES_MAX:
                     raise SourceRefused("more than 10 MiB")
             return bytes(content)
-
-
-class Guard(httpcore.AsyncNetworkBackend):
-    """Resolves a name once and connects to the very addresses it has checked; all else keeps to the name.
-
-    A name with one address inside is refused whatever its others are.
-    """
-
-    def __init__(self, resolve: Resolve, allowed: Collection[Network], ports: Collection[int]) -> None:
-        self._resolve = resolve
-        self._allowed = allowed
-        self._ports = ports
-        self._network = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 -- httpcore's signature
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        if port not in self._ports:
-            raise SourceRefused(f"port {port}")
-        addresses = await self._resolve(host, port)
-        if not all(map(self._is_public, addresses)):
-            raise SourceRefused("an address that is not public")
-        failure: Exception = SourceUnavailable("no address")
-        for address in addresses:
-            try:
-                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure
-
-    def _is_public(self, address: str) -> bool:
-        ip = ip_address(address)
-        if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        if any(ip in network for network in self._allowed):
-            return True
-        inside = ip.is_multicast or ip.is_reserved or any(ip in network for network in _INSIDE)
-        return ip.is_global and not inside
-
-
-async def addresses_of(host: str, port: int) -> Sequence[str]:
-    """What the system's resolver makes of a name, which may be a number in any notation."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise SourceUnavailable("the name has no address") from error
-    return [str(address[0]) for *_, address in found]
 
 
 def picture_of(content: bytes) -> Image.Image:

@@ -1,10 +1,11 @@
-"""Files in a directory: written whole or not at all, found only under keys we made."""
+"""Files of works and people, written whole or not at all, found only under keys we made; in a directory by default."""
 
 import asyncio
 import hmac
 import os
 import re
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -17,18 +18,22 @@ from mintage.application.ports import StoredFile
 
 URL_LIFE_S: Final = 86_400
 PATH: Final = "/files/"
-_ID: Final = "[0-9a-f-]{36}"
-_KEY: Final = re.compile(rf"([0-9a-f]{{2}}/{_ID}-[0-9]+(-thumbnail)?|avatars/{_ID}/{_ID})\.(png|webp|jpg|mp4)")
+_ID: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_KEY: Final = re.compile(
+    rf"([0-9a-f]{{2}}/(?P<work_id>{_ID})-[0-9]+(-thumbnail)?|avatars/{_ID}/{_ID})\.(png|webp|jpg|mp4|webm)"
+)
 _DRAFTS: Final = "drafts"
 _DRAFT_LIFE: Final = timedelta(hours=1)
 """Nothing takes so long to write: an older draft is that of a process that died."""
 
 
-class MediaFolder:
-    """Implements ``application.ports.Files``; urls are signed with a key of their own and good for 24 hours."""
+class Media(ABC):
+    """Implements ``application.ports.Files`` for wherever the bytes are; urls are signed and good for 24 hours.
 
-    def __init__(self, folder: Path, base_url: Callable[[], str], key: bytes, clock: Callable[[], datetime]) -> None:
-        self.folder = folder
+    Whatever asks the place where they are raises ``Unavailable`` or ``OSError`` when it does not answer as it should.
+    """
+
+    def __init__(self, base_url: Callable[[], str], key: bytes, clock: Callable[[], datetime]) -> None:
         self._base_url = base_url
         self._key = hmac.digest(key, b"file urls", "sha256")
         self._clock = clock
@@ -57,6 +62,10 @@ class MediaFolder:
             return None
         return asked.path.removeprefix(ours.path)
 
+    def work_of(self, key: str) -> str | None:
+        found = _KEY.fullmatch(key)
+        return None if found is None else found["work_id"]
+
     def genuine(self, key: str, expires: str, signature: str) -> bool:
         if not expires.isascii() or not expires.isdigit() or len(expires) > 12:
             return False
@@ -64,8 +73,59 @@ class MediaFolder:
             return False
         return int(expires) > self._clock().timestamp()
 
+    @abstractmethod
+    async def stat(self, key: str) -> StoredFile | None: ...
+
+    @abstractmethod
+    async def read(self, key: str, start: int = 0, length: int | None = None) -> bytes | None: ...
+
+    @abstractmethod
+    def write(self, key: str, content: bytes) -> None:
+        """Store a file; a crash leaves it whole or absent. Blocks, so never on the event loop."""
+
+    @abstractmethod
+    async def remove(self, key: str) -> None: ...
+
+    @abstractmethod
+    async def kept(self, start: str, before: datetime | None = None) -> list[str]:
+        """The keys that begin with ``start``, a folder and part of a name; ``before`` leaves out what is younger."""
+
+    @abstractmethod
+    async def tidy(self) -> None:
+        """Remove what processes left that died while they wrote."""
+
+    async def remove_all_of(self, work_id: str) -> None:
+        for key in await self._of_work(work_id):
+            await self.remove(key)
+
+    async def remove_attempt(self, work_id: str, fence: int) -> None:
+        """Remove what the claim with this fence stored for a work, and nothing of any other."""
+        for key in await self._of_work(work_id):
+            if _is_of_attempt(key, work_id, fence):
+                await self.remove(key)
+
+    async def keep_attempt(self, work_id: str, fence: int) -> None:
+        """Remove what any other claim stored for a work."""
+        for key in await self._of_work(work_id):
+            if not _is_of_attempt(key, work_id, fence):
+                await self.remove(key)
+
+    async def _of_work(self, work_id: str) -> list[str]:
+        return await self.kept(f"{work_id[-2:]}/{work_id}-")
+
+    def _signature(self, key: str, expires: str) -> str:
+        return hmac.new(self._key, f"{key}\n{expires}".encode(), "sha256").hexdigest()
+
+
+class MediaFolder(Media):
+    """In a directory."""
+
+    def __init__(self, folder: Path, base_url: Callable[[], str], key: bytes, clock: Callable[[], datetime]) -> None:
+        super().__init__(base_url, key, clock)
+        self.folder = folder
+
     async def stat(self, key: str) -> StoredFile | None:
-        if not _KEY.fullmatch(key):
+        if not is_key(key):
             return None
         try:
             found = await asyncio.to_thread((self.folder / key).stat)
@@ -74,7 +134,7 @@ class MediaFolder:
         return StoredFile(found.st_size, f"{found.st_mtime_ns:x}-{found.st_size:x}")
 
     async def read(self, key: str, start: int = 0, length: int | None = None) -> bytes | None:
-        if not _KEY.fullmatch(key):
+        if not is_key(key):
             return None
 
         def read() -> bytes:
@@ -88,7 +148,6 @@ class MediaFolder:
             return None
 
     def write(self, key: str, content: bytes) -> None:
-        """Store a file; a crash leaves it whole or absent. Blocks, so never on the event loop."""
         path, draft = self.folder / key, self.folder / _DRAFTS / secrets.token_hex(8)
         for place in (path, draft):
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -97,25 +156,32 @@ class MediaFolder:
             file.flush()
             os.fsync(file.fileno())
         draft.rename(path)
+        # Its name has to outlast a power cut as well: an event is about to say that the file is there.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     async def remove(self, key: str) -> None:
-        if _KEY.fullmatch(key):
+        if is_key(key):
             await asyncio.to_thread((self.folder / key).unlink, missing_ok=True)
 
-    async def remove_all_of(self, work_id: str) -> None:
-        await asyncio.to_thread(self._remove, work_id, lambda _: True)
+    async def kept(self, start: str, before: datetime | None = None) -> list[str]:
+        def found() -> list[str]:
+            parent, _, name = start.rpartition("/")
+            keys = []
+            # What is removed meanwhile need not be found.
+            for path in (self.folder / parent).glob(f"{name}*"):
+                for file in (path, *path.rglob("*")):
+                    with suppress(FileNotFoundError):
+                        if file.is_file() and (before is None or file.stat().st_mtime < before.timestamp()):
+                            keys.append(file.relative_to(self.folder).as_posix())
+            return keys
 
-    async def remove_attempt(self, work_id: str, fence: int) -> None:
-        """Remove what the claim with this fence stored for a work, and nothing of any other."""
-        await asyncio.to_thread(self._remove, work_id, _of_attempt(work_id, fence))
-
-    async def keep_attempt(self, work_id: str, fence: int) -> None:
-        """Remove what any other claim stored for a work."""
-        kept = _of_attempt(work_id, fence)
-        await asyncio.to_thread(self._remove, work_id, lambda name: not kept(name))
+        return await asyncio.to_thread(found)
 
     async def tidy(self) -> None:
-        """Remove the drafts of processes that died while they wrote."""
         before = (self._clock() - _DRAFT_LIFE).timestamp()
 
         def remove() -> None:
@@ -127,19 +193,15 @@ class MediaFolder:
 
         await asyncio.to_thread(remove)
 
-    def _remove(self, work_id: str, going: Callable[[str], bool]) -> None:
-        for path in (self.folder / work_id[-2:]).glob(f"{work_id}-*"):
-            if going(path.name):
-                path.unlink(missing_ok=True)
 
-    def _signature(self, key: str, expires: str) -> str:
-        return hmac.new(self._key, f"{key}\n{expires}".encode(), "sha256").hexdigest()
+def is_key(key: str) -> bool:
+    """Whether it is one that we make, so that nothing else is ever looked for."""
+    return _KEY.fullmatch(key) is not None
 
 
-def _of_attempt(work_id: str, fence: int) -> Callable[[str], bool]:
-    """Whether a file, by its name, is one that the claim with this fence stored."""
-    stem = f"{work_id}-{fence}"
-    return lambda name: name.startswith((f"{stem}.", f"{stem}-"))
+def _is_of_attempt(key: str, work_id: str, fence: int) -> bool:
+    """Whether a file, by its key, is one that the claim with this fence stored."""
+    return key.startswith(tuple(f"{work_id[-2:]}/{work_id}-{fence}{end}" for end in ".-"))
 
 
 def _origin(url: httpx.URL) -> tuple[str, bytes, int | None]:

@@ -10,6 +10,7 @@ from mintage.projections.adjustments import ADJUSTMENTS
 from mintage.projections.characters import CHARACTERS
 from mintage.projections.ledger import LEDGER
 from mintage.projections.numbers import NUMBERS
+from mintage.projections.outbox import OUTBOX
 from mintage.projections.people import PEOPLE
 from mintage.projections.postings import LEDGER_ENTRIES, POSTINGS
 from mintage.projections.queue import QUEUE
@@ -17,6 +18,7 @@ from mintage.projections.recharges import RECHARGES
 from mintage.projections.sql import ReadModel
 from mintage.projections.statistics import STATISTICS
 from mintage.projections.tasks import TASKS
+from mintage.projections.webhooks import WEBHOOKS
 from mintage.projections.works import WORKS
 
 INLINE: Final[tuple[ReadModel, ...]] = (
@@ -28,9 +30,10 @@ INLINE: Final[tuple[ReadModel, ...]] = (
     RECHARGES,
     ADJUSTMENTS,
     CHARACTERS,
+    WEBHOOKS,
     NUMBERS,
 )
-FOLLOWED: Final[tuple[ReadModel, ...]] = (STATISTICS, POSTINGS)
+FOLLOWED: Final[tuple[ReadModel, ...]] = (STATISTICS, POSTINGS, OUTBOX)
 READ_MODELS: Final = {model.name: model for model in (*INLINE, *FOLLOWED)}
 
 VIEWS: Final = f"""
@@ -46,7 +49,7 @@ create view images as
     select w.work_id as id, w.user_id, t.prompt, t.style, t.transparent, w.file as url,
         t.charged as credits_used, t.created_at
     from works w join tasks t on t.task_id = w.task_id
-    where t.document = 'server' and w.status = 'completed' and w.deleted_at is null;
+    where t.document = 'server' and w.file is not null;
 """
 """The ledger by its accounts, and the server document's tables under its names, of which two are tables already."""
 

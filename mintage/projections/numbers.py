@@ -8,6 +8,7 @@ from mintage.domain.character.events import CharacterCreated
 from mintage.domain.generation.events import GenerationRequested
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.events import PersonRegistered
+from mintage.domain.webhook.events import WebhookRegistered
 from mintage.domain.work.events import WorkCreated
 from mintage.projections.sql import ReadModel, Statement
 
@@ -27,6 +28,6 @@ NUMBERS: Final = ReadModel(
     name="numbers",
     tables=("numbers",),
     schema=SCHEMA,
-    events=frozenset({PersonRegistered, GenerationRequested, WorkCreated, CharacterCreated}),
+    events=frozenset({PersonRegistered, GenerationRequested, WorkCreated, CharacterCreated, WebhookRegistered}),
     statements=statements,
 )

@@ -63,6 +63,8 @@ create table queue (
 create index queue_due on queue (due_at);
 create index queue_user on queue (user_id);
 create index queue_aftermath on queue (due_at) where aftermath is not null;
+create index queue_waiting on queue (user_id, priority, number) where attempt = 0;
+create index queue_at_work on queue (task_id) where attempt > 0 and aftermath is null;
 create table queue_users (
     user_id uuid primary key,
     served_at timestamptz
@@ -149,7 +151,7 @@ def _change(event: Event, at: datetime) -> Change | None:
         case GenerationResumed(fence=fence, worker=worker):
             return {"fence": fence, "worker": worker}
         case GenerationDeferred(deferrals=deferrals, retry_at=retry_at):
-            return _UNSENT | {"deferrals": deferrals, "due_at": retry_at, "lease_until": None, "progress": 0}
+            return _UNSENT | {"deferrals": deferrals, "due_at": retry_at, "lease_until": None}
         case GenerationFailed(aftermath=aftermath) | GenerationCancelled(aftermath=aftermath) if aftermath is not None:
             return {"aftermath": aftermath, "due_at": at, "lease_until": None}
     return None
@@ -299,7 +301,9 @@ async def renew(db: Database, *, task_id: str, fence: int, until: datetime, prog
     """Keep a claim on a task alive; False if it is not ours any more, or the task is over."""
     row = await db.fetch_one(
         _Fence,
-        "update queue set lease_until = %s, progress = %s where task_id = %s and fence = %s and aftermath is null "
+        # Who goes on with another's attempt does not know yet how far it was.
+        "update queue set lease_until = %s, progress = greatest(progress, %s) "
+        "where task_id = %s and fence = %s and aftermath is null "
         "returning fence",
         (until, progress, task_id, fence),
     )

@@ -17,6 +17,7 @@ from mintage.domain.generation.events import (
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.events import PersonErased
 from mintage.projections.ledger import count
+from mintage.projections.outlook import TaskState, standing
 from mintage.projections.sql import Database, ReadModel, Statement, Value, exactly, insert, update
 
 SCHEMA: Final = """
@@ -39,6 +40,7 @@ create table tasks (
     price integer not null,
     works integer not null,
     status text not null default 'pending',
+    version bigint not null default 1,
     delivered integer not null default 0,
     charged integer not null default 0,
     error_code text,
@@ -49,6 +51,9 @@ create table tasks (
     updated_at timestamptz not null,
     constraint tasks_charged check (charged between 0 and price)
 );
+create index tasks_newest on tasks (user_id, number desc);
+create index tasks_durations on tasks (renderer, task_type, finished_at desc) include (started_at)
+    where status = 'completed';
 create index tasks_history on tasks (user_id, number desc) where document = 'server' and delivered > 0;
 """
 
@@ -77,11 +82,9 @@ _COLUMNS: Final = {
 Ending: TypeAlias = GenerationCompleted | GenerationFailed | GenerationCancelled | GenerationDeliveredLate
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """``charged`` is what the task cost in the end, 0 until then; ``queue_position`` 1 is next, None unless pending."""
+class Task(TaskState, frozen=True, kw_only=True):
+    """``charged`` is what the task cost in the end, 0 until then."""
 
-    task_id: str
-    number: int
     user_id: str
     document: str
     task_type: str
@@ -96,21 +99,12 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     transparent: bool
     price: int
     works: int
-    status: str
     delivered: int
     charged: int
     error_code: str | None
     error_message: str | None
     created_at: datetime
-    started_at: datetime | None
     finished_at: datetime | None
-    updated_at: datetime
-    progress: int
-    queue_position: int | None
-
-    @property
-    def over(self) -> bool:
-        return self.status in {"completed", "failed", "cancelled"}
 
 
 def statements(entries: Sequence[Recorded]) -> list[Statement]:
@@ -125,11 +119,12 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
             case GenerationStarted():
                 # Of several starts the first is when it was started; a rebuild meets them in one portion.
                 first = started.get(entry.key)
-                started[entry.key] = (entry.key, "processing", first[2] if first else entry.at, entry.at)
+                at = first[3] if first else entry.at
+                started[entry.key] = (entry.key, "processing", entry.version, at, entry.at)
             case (
                 GenerationCompleted() | GenerationFailed() | GenerationCancelled() | GenerationDeliveredLate() as event
             ):
-                ended[entry.key] = _ended(entry.key, event, entry.at)
+                ended[entry.key] = _ended(entry, event)
             case PersonErased(user_id=user_id):
                 erased.append(user_id)
     writes = []
@@ -146,8 +141,10 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
 
 # A task started again after a lost lease keeps the moment it was first started.
 _START: Final = """
-update tasks t set status = new.status, started_at = coalesce(t.started_at, new.at), updated_at = new.updated_at
-from unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::timestamptz[]) as new (task_id, status, at, updated_at)
+update tasks t set status = new.status, version = new.version, started_at = coalesce(t.started_at, new.at),
+    updated_at = new.updated_at
+from unnest(%s::uuid[], %s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[])
+    as new (task_id, status, version, at, updated_at)
 where t.task_id = new.task_id"""
 
 _ERASE: Final = """
@@ -155,6 +152,7 @@ update tasks set prompt = '', negative_prompt = null, source_image_url = null wh
 
 _ENDED_COLUMNS: Final = {
     "task_id": "uuid",
+    "version": "bigint",
     "status": "text",
     "delivered": "integer",
     "charged": "integer",
@@ -189,16 +187,17 @@ def _requested(task_id: str, event: GenerationRequested, at: datetime) -> tuple[
     )
 
 
-def _ended(task_id: str, event: Ending, at: datetime) -> tuple[Value, ...]:
+def _ended(entry: Recorded, event: Ending) -> tuple[Value, ...]:
+    at = entry.at
     match event:
         case GenerationCompleted(delivered=delivered, charged=charged):
-            return task_id, "completed", delivered, charged, None, None, at, at
+            return entry.key, entry.version, "completed", delivered, charged, None, None, at, at
         case GenerationFailed(error_code=code, error_message=message):
-            return task_id, "failed", 0, 0, code, message, at, at
+            return entry.key, entry.version, "failed", 0, 0, code, message, at, at
         case GenerationCancelled():
-            return task_id, "cancelled", 0, 0, None, None, at, at
+            return entry.key, entry.version, "cancelled", 0, 0, None, None, at, at
         case GenerationDeliveredLate(delivered=delivered):
-            return task_id, "completed", delivered, 0, None, None, at, at
+            return entry.key, entry.version, "completed", delivered, 0, None, None, at, at
 
 
 TASKS: Final = ReadModel(
@@ -220,27 +219,37 @@ TASKS: Final = ReadModel(
     personal=True,
 )
 
-_SELECT: Final = """
-select t.task_id::text, t.number, t.user_id::text, t.document, t.task_type, t.model_provider, t.model_name, t.renderer,
-    t.prompt, t.negative_prompt, t.source_image_url, t.parameters, t.style, t.transparent, t.price, t.works, t.status,
-    t.delivered, t.charged, t.error_code, t.error_message, t.created_at, t.started_at, t.finished_at, t.updated_at,
-    case when t.status = 'completed' then 100 else coalesce(q.progress, 0) end as progress,
-    case when t.status = 'pending' then (
-        select count(*) from queue ahead where ahead.fence = 0 and ahead.number <= t.number
-    ) end as queue_position
-from tasks t left join queue q on q.task_id = t.task_id and q.aftermath is null
-where t.user_id = %s and """
+_REST: Final = """, t.user_id::text, t.document, t.task_type, t.model_provider, t.model_name, t.renderer, t.prompt,
+    t.negative_prompt, t.source_image_url, t.parameters, t.style, t.transparent, t.price, t.works, t.delivered,
+    t.charged, t.error_code, t.error_message, t.created_at, t.finished_at"""
 
 
 async def task_of(db: Database, user_id: str, task_id: str | int) -> Task | None:
     """A person's task by its UUID or its integer id; None if it is not theirs."""
     condition = "t.number = %s" if isinstance(task_id, int) else "t.task_id = %s"
-    return await db.fetch_one(Task, _SELECT + condition, (user_id, task_id))
+    return await db.fetch_one(Task, standing(_REST, f"t.user_id = %s and {condition}"), (user_id, task_id))
+
+
+async def tasks_of(
+    db: Database, user_id: str, *, status: str | None, task_type: str | None, limit: int, offset: int
+) -> tuple[list[Task], int]:
+    """A page of a person's tasks, newest first, and how many match in all."""
+    matching = "t.user_id = %s"
+    params: list[Any] = [user_id]
+    for column, wanted in (("status", status), ("task_type", task_type)):
+        if wanted is not None:
+            matching += f" and t.{column} = %s"
+            params.append(wanted)
+    return await _page(db, matching, params, limit, offset)
 
 
 async def image_history(db: Database, user_id: str, *, limit: int, offset: int) -> tuple[list[Task], int]:
     """A page of the server document's image requests that brought at least one image, newest first, and their total."""
-    matching = "t.document = 'server' and t.delivered > 0"
-    sql = f"{_SELECT}{matching} order by t.number desc limit %s offset %s"
-    tasks = await db.fetch(Task, sql, (user_id, limit, offset))
-    return tasks, await count(db, f"select count(*) as n from tasks t where t.user_id = %s and {matching}", (user_id,))
+    matching = "t.user_id = %s and t.document = 'server' and t.delivered > 0"
+    return await _page(db, matching, [user_id], limit, offset)
+
+
+async def _page(db: Database, matching: str, params: list[Any], limit: int, offset: int) -> tuple[list[Task], int]:
+    sql = standing(_REST, f"{matching} order by t.number desc limit %s offset %s")
+    tasks = await db.fetch(Task, sql, (*params, limit, offset))
+    return tasks, await count(db, f"select count(*) as n from tasks t where {matching}", params)

@@ -14,6 +14,7 @@ from mintage.domain.work.events import (
     WorkCreated,
     WorkDeleted,
     WorkEvent,
+    WorkExpired,
     WorkFailed,
     WorkPublished,
     WorkRenamed,
@@ -22,7 +23,8 @@ from mintage.domain.work.events import (
 from mintage.projections.ledger import count
 from mintage.projections.sql import Database, ReadModel, Statement, Value, insert, update
 
-# What was deleted stays as a row that nobody is shown, so that its files can be seen to until they are gone.
+# What was deleted stays as a row that nobody is shown. Whose files are to go says so until they are gone: that is
+# taken back beside the log, by whoever removed them.
 SCHEMA: Final = """
 create table works (
     work_id uuid primary key,
@@ -42,6 +44,9 @@ create table works (
     duration_s integer,
     credits integer not null default 0,
     error_message text,
+    made_at timestamptz,
+    expired_at timestamptz,
+    to_remove boolean not null default false,
     is_public boolean not null default false,
     created_at timestamptz not null,
     updated_at timestamptz not null,
@@ -49,9 +54,8 @@ create table works (
     constraint works_position unique (task_id, position)
 );
 create index works_newest on works (user_id, number desc);
-create index works_deleted on works (deleted_at) where deleted_at is not null;
-create index works_public_file on works (file) where is_public;
-create index works_public_thumbnail on works (thumbnail) where is_public;
+create index works_to_remove on works (work_id) where to_remove;
+create index works_kept on works (made_at, work_id) where file is not null;
 """
 
 _CREATED: Final = {
@@ -64,6 +68,7 @@ _CREATED: Final = {
     "created_at": "timestamptz",
     "updated_at": "timestamptz",
 }
+_EMPTIED: Final = {"file": "text", "thumbnail": "text", "to_remove": "boolean"}
 # Kind by kind, in the order in which they are written.
 _CHANGES: Final = {
     "completed": {
@@ -78,15 +83,25 @@ _CHANGES: Final = {
         "duration_s": "integer",
         "credits": "integer",
         "error_message": "text",
+        "made_at": "timestamptz",
     },
-    "failed": {"work_id": "uuid", "status": "text", "error_message": "text"},
+    "failed": {"work_id": "uuid", "status": "text", "error_message": "text", "to_remove": "boolean"},
     "renamed": {"work_id": "uuid", "title": "text"},
     "shown": {"work_id": "uuid", "is_public": "boolean"},
-    "deleted": {"work_id": "uuid", "title": "text", "is_public": "boolean", "deleted_at": "timestamptz"},
+    "expired": {"work_id": "uuid", **_EMPTIED, "expired_at": "timestamptz"},
+    "deleted": {
+        "work_id": "uuid",
+        **_EMPTIED,
+        "title": "text",
+        "is_public": "boolean",
+        "deleted_at": "timestamptz",
+    },
     "changed": {"work_id": "uuid", "updated_at": "timestamptz"},
 }
 # Whoever cannot be asked any more does not publish either.
-_ERASE: Final = "update works set title = null, is_public = false where user_id = any(%s::uuid[])"
+_ERASE: Final = """
+update works set title = null, is_public = false, file = null, thumbnail = null, to_remove = true
+where user_id = any(%s::uuid[])"""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +125,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: int | None
     credits: int
     error_message: str | None
+    expired_at: datetime | None
     is_public: bool
     created_at: datetime
     updated_at: datetime
@@ -165,15 +181,18 @@ def _change(event: Event, at: datetime) -> tuple[str, tuple[Value, ...]] | None:
                 event.duration_s,
                 event.credits,
                 None,
+                at,
             )
         case WorkFailed(error_message=error_message):
-            return "failed", ("failed", error_message)
+            return "failed", ("failed", error_message, True)
         case WorkRenamed(title=title):
             return "renamed", (None if title == ERASED else title,)
         case WorkPublished() | WorkUnpublished():
             return "shown", (isinstance(event, WorkPublished),)
+        case WorkExpired():
+            return "expired", (None, None, True, at)
         case WorkDeleted():
-            return "deleted", (None, False, at)
+            return "deleted", (None, None, True, None, False, at)
         case _:
             return None
 
@@ -185,12 +204,14 @@ WORKS: Final = ReadModel(
     events=frozenset({*get_args(WorkEvent), PersonErased}),
     statements=statements,
     personal=True,
+    revision=2,
+    volatile=frozenset({"to_remove"}),
 )
 
 _SELECT: Final = """
 select w.work_id::text, w.number, w.user_id::text, w.task_id::text, t.number as task_number, w.position, w.work_type,
     w.title, w.status, w.file, w.thumbnail, w.content_type, w.file_size, w.width, w.height, w.duration_s, w.credits,
-    w.error_message, w.is_public, w.created_at, w.updated_at, t.model_provider, t.model_name, t.prompt,
+    w.error_message, w.expired_at, w.is_public, w.created_at, w.updated_at, t.model_provider, t.model_name, t.prompt,
     t.negative_prompt, t.source_image_url
 from works w join tasks t on t.task_id = w.task_id
 where w.deleted_at is null and """
@@ -228,14 +249,22 @@ async def works_of_tasks(db: Database, task_ids: Sequence[str]) -> list[Work]:
     return await db.fetch(Work, sql, (list(task_ids),))
 
 
-class _One(msgspec.Struct):
-    one: int
+class _Publicity(msgspec.Struct):
+    is_public: bool
 
 
-async def is_published(db: Database, key: str) -> bool:
-    """Whether a file, by its storage key, is that of a work its owner shows to everybody."""
-    sql = "select 1 as one from works where is_public and (file = %s or thumbnail = %s) limit 1"
-    return await db.fetch_one(_One, sql, (key, key)) is not None
+async def publicity(db: Database, work_id: str, key: str) -> bool | None:
+    """Whether its owner shows a file, by its storage key, to everybody; None if the work has no such file any more."""
+    sql = "select is_public from works where work_id = %s and (file = %s or thumbnail = %s)"
+    found = await db.fetch_one(_Publicity, sql, (work_id, key, key))
+    return None if found is None else found.is_public
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A work with files, and since when."""
+
+    made_at: datetime
+    work_id: str
 
 
 class _WorkId(msgspec.Struct):
@@ -248,9 +277,24 @@ async def work_ids_of(db: Database, user_id: str) -> list[str]:
     return [row.work_id for row in rows]
 
 
-async def lately_deleted(db: Database) -> list[str]:
-    """The works deleted in the last day in which any was."""
+async def made_before(db: Database, moment: datetime, after: tuple[datetime, str] | None, most: int) -> list[Kept]:
+    """The works that were made before a moment and still have files, the oldest first, from ``after`` one on."""
     sql = """
-    select work_id::text from works
-    where deleted_at > (select max(deleted_at) from works) - interval '1 day'"""
-    return [row.work_id for row in await db.fetch(_WorkId, sql)]
+    select made_at, work_id::text from works
+    where file is not null and made_at < %s and (made_at, work_id) > (%s::timestamptz, %s::uuid)
+    order by made_at, work_id limit %s"""
+    return await db.fetch(Kept, sql, (moment, *(after or ("-infinity", None)), most))
+
+
+async def to_be_removed(db: Database, after: str | None, most: int) -> list[str]:
+    """The works whose files are to go and may still be there, by their ids, from ``after`` one on."""
+    sql = """
+    select work_id::text from works where to_remove and (%s::uuid is null or work_id > %s::uuid)
+    order by work_id limit %s"""
+    return [row.work_id for row in await db.fetch(_WorkId, sql, (after, after, most))]
+
+
+async def removed(db: Database, work_ids: Sequence[str]) -> None:
+    """The files of these works are gone."""
+    sql = "update works set to_remove = false where work_id = any(%s::uuid[]) returning work_id::text"
+    await db.fetch(_WorkId, sql, (list(work_ids),))

@@ -49,7 +49,7 @@ def env_file(text: str) -> dict[str, str]:
     """The lines ``NAME=value``, without quotes."""
     return {
         name: " ".join(shlex.split(value)) if value[:1] in {"'", '"'} else value
-        for name, value in re.findall(r"^([A-Z_]+)=(.*)$", text, re.MULTILINE)
+        for name, value in re.findall(r"^([A-Z0-9_]+)=(.*)$", text, re.MULTILINE)
     }
 
 

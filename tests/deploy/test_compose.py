@@ -102,15 +102,15 @@ class TestSettings:
         assert f"{PREFIX}DATABASE_URL_FILE" in ours
 
     def test_the_example_names_every_setting_once(self) -> None:
-        commented = env_file(re.sub(r"^# (?=[A-Z_]+=)", "", example(), flags=re.MULTILINE))
-        elsewhere = set(re.findall(rf"{PREFIX}[A-Z_]+", example().rpartition("# Not for here.")[2]))
+        commented = env_file(re.sub(r"^# (?=[A-Z0-9_]+=)", "", example(), flags=re.MULTILINE))
+        elsewhere = set(re.findall(rf"{PREFIX}[A-Z0-9_]+", example().rpartition("# Not for here.")[2]))
         assert commented.keys() | elsewhere == KNOWN
         assert not commented.keys() & elsewhere
         said = {setting(name) for name in (image().environment | SERVICES["api"]["environment"]) if PREFIX in name}
         assert elsewhere == said | {f"{PREFIX}PG_BIN"}
 
     def test_what_the_example_comments_out_is_what_holds_without_it(self) -> None:
-        shown = env_file("\n".join(re.findall(r"^# ([A-Z_]+=.*)$", example(), re.MULTILINE)))
+        shown = env_file("\n".join(re.findall(r"^# ([A-Z0-9_]+=.*)$", example(), re.MULTILINE)))
         assert read_settings({name: value for name, value in shown.items() if value}) == Settings()
         unset = [name.removeprefix(PREFIX).lower() for name, value in shown.items() if not value]
         assert not any(getattr(Settings(), name) for name in unset)

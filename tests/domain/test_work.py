@@ -9,6 +9,7 @@ from mintage.domain.work.decider import (
     CompleteWork,
     CreateWork,
     DeleteWork,
+    ExpireWork,
     FailWork,
     Work,
     WorkCommand,
@@ -23,6 +24,7 @@ from mintage.domain.work.events import (
     WorkCreated,
     WorkDeleted,
     WorkEvent,
+    WorkExpired,
     WorkFailed,
     WorkPublished,
     WorkRenamed,
@@ -59,6 +61,7 @@ COMPLETED = WorkCompleted(
 )
 FAIL = FailWork(error_message="no luck")
 FAILED = WorkFailed(error_message="no luck")
+EXPIRE, EXPIRED = ExpireWork(retention_days=30), WorkExpired(retention_days=30)
 PUBLISHED, UNPUBLISHED, DELETED = WorkPublished(), WorkUnpublished(), WorkDeleted()
 RENAMED = WorkRenamed(user_id="ann", title="Cat")
 CHANGE = ChangeWork(user_id="ann", title="Cat", is_public=True)
@@ -173,3 +176,30 @@ def test_to_anybody_else_a_private_work_is_unknown(command: WorkCommand) -> None
 @BY_BOB
 def test_a_public_work_is_its_owners_alone_to_change(command: WorkCommand) -> None:
     given(CREATED, COMPLETED, PUBLISHED).when(command).then_refused(WorkNotYours)
+
+
+@pytest.mark.parametrize("history", [(), (PUBLISHED,), (RENAMED,)], ids=["private", "public", "named"])
+def test_what_came_out_expires(history: tuple[WorkEvent, ...]) -> None:
+    state = given(CREATED, COMPLETED, *history).when(EXPIRE).then(EXPIRED).state()
+    assert state == Work("ann", "expired", is_public=PUBLISHED in history)
+
+
+@pytest.mark.parametrize(
+    "history",
+    [(), (CREATED,), (CREATED, FAILED), (CREATED, COMPLETED, EXPIRED), (CREATED, COMPLETED, DELETED)],
+    ids=["unknown", "processing", "failed", "expired", "deleted"],
+)
+def test_what_has_no_files_does_not_expire(history: tuple[WorkEvent, ...]) -> None:
+    given(*history).when(EXPIRE).then()
+
+
+def test_an_expired_work_is_still_its_owners_to_name_and_delete() -> None:
+    given(CREATED, COMPLETED, EXPIRED).when(ChangeWork(user_id="ann", title="Cat")).then(RENAMED)
+    given(CREATED, COMPLETED, PUBLISHED, EXPIRED).when(ChangeWork(user_id="ann", is_public=False)).then(UNPUBLISHED)
+    given(CREATED, COMPLETED, EXPIRED).when(DELETE).then(DELETED)
+    given(CREATED, COMPLETED, EXPIRED).when(DeleteWork(user_id="bob")).then_refused(WorkUnknown)
+
+
+@ENDERS
+def test_an_expired_work_is_not_made_again(command: WorkCommand) -> None:
+    given(CREATED, COMPLETED, EXPIRED).when(command).then_refused(WorkOver)

@@ -64,10 +64,20 @@ from mintage.domain.registration.events import (
     ReferralRewarded,
     RoleGranted,
 )
+from mintage.domain.webhook.events import (
+    WebhookChanged,
+    WebhookDeleted,
+    WebhookDisabled,
+    WebhookEnabled,
+    WebhookPinged,
+    WebhookRegistered,
+    WebhookRotated,
+)
 from mintage.domain.work.events import (
     WorkCompleted,
     WorkCreated,
     WorkDeleted,
+    WorkExpired,
     WorkFailed,
     WorkPublished,
     WorkRenamed,
@@ -87,6 +97,7 @@ FOX: Final = "0199b1c0-0000-7000-8000-0000000000f1"
 ORDER: Final = "0199b1c0-0000-7000-8000-0000000000c1"
 MONEY: Final = "0199b1c0-0000-7000-8000-0000000000d1"
 OTHER_MONEY: Final = "0199b1c0-0000-7000-8000-0000000000d2"
+HOOK: Final = "0199b1c0-0000-7000-8000-0000000000f2"
 CHANGE: Final = "0199b1c0-0000-7000-8000-0000000000d3"
 COMMAND: Final = "0199b1c0-0000-7000-8000-0000000000e1"
 AT: Final = datetime(2026, 2, 3, 4, 5, 6, 789012, tzinfo=UTC)
@@ -305,6 +316,7 @@ SAMPLES: Final[tuple[Recorded, ...]] = (
     _at(4, CAT, ANN, WorkPublished()),
     _at(5, CAT, ANN, WorkUnpublished()),
     _at(6, CAT, ANN, WorkDeleted()),
+    _at(4, DOG, "system", WorkExpired(retention_days=30)),
     _at(
         1,
         FOX,
@@ -320,6 +332,31 @@ SAMPLES: Final[tuple[Recorded, ...]] = (
     _at(2, FOX, ANN, CharacterRenamed(user_id=ANN, name="Fox")),
     _at(3, FOX, ANN, CharacterAvatarChanged(user_id=ANN, avatar_url="https://example.com/red-fox.png")),
     _at(4, FOX, ANN, CharacterDeleted()),
+    _at(
+        1,
+        ANN,
+        ANN,
+        WebhookRegistered(
+            user_id=ANN,
+            webhook_id=HOOK,
+            number=5,
+            url="https://example.com/hooks",
+            event_types=("task.completed", "task.failed"),
+        ),
+    ),
+    _at(
+        2,
+        ANN,
+        ANN,
+        WebhookChanged(
+            user_id=ANN, webhook_id=HOOK, url="https://example.com/hooks/2", event_types=("credits.recharged",)
+        ),
+    ),
+    _at(3, ANN, ANN, WebhookRotated(webhook_id=HOOK)),
+    _at(4, ANN, "system", WebhookDisabled(webhook_id=HOOK, reason="gone")),
+    _at(5, ANN, ANN, WebhookEnabled(webhook_id=HOOK)),
+    _at(6, ANN, ANN, WebhookPinged(webhook_id=HOOK)),
+    _at(7, ANN, ANN, WebhookDeleted(webhook_id=HOOK)),
     _at(1, ORDER, ANN, RechargeRequested(user_id=ANN, amount_fen=1_000, credits=100, payment_method="alipay")),
     _at(2, ORDER, "system", RechargePaid(payment_reference="2026020322001", amount_fen=1_000)),
     _at(

@@ -6,14 +6,14 @@ from itertools import count
 from typing import Any
 
 import av
+import httpcore
 import httpx
 import pytest
 from PIL import Image
 
 from mintage.application.services import Services
-from mintage.infra import sources
+from mintage.infra import guard
 from mintage.infra.renderer import film
-from mintage.infra.sources import SourceUnavailable
 from tests.conftest import BASE_URL, Token, until
 
 IMAGE_TO_IMAGE = {
@@ -50,9 +50,9 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test asks the internet for anything."""
 
     async def resolve(host: str, port: int) -> Sequence[str]:
-        raise SourceUnavailable(f"{host} is not asked for in tests")
+        raise httpcore.ConnectError(f"{host} is not asked for in tests")
 
-    monkeypatch.setattr(sources, "addresses_of", resolve)
+    monkeypatch.setattr(guard, "addresses_of", resolve)
 
 
 async def generate(client: httpx.AsyncClient, me: Headers, path: str, body: dict[str, Any]) -> dict[str, Any]:

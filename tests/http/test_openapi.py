@@ -174,6 +174,8 @@ async def test_every_operation_succeeds_once(services: Services, client: httpx.A
     await v1("PUT", f"/works/{work['id']}", {"title": "Cat", "is_public": True})
     picture = (await v1("GET", f"/works/{work['id']}"))["result_url"]
     size = {"width": 64, "height": 64}
+    await v1("GET", "/models")
+    await v1("POST", "/generate/quote", {"task_type": "text2img"})
     tasks = [
         await v1("POST", "/generate/text-to-image", {"prompt": "a cat", "parameters": size}),
         await v1("POST", "/generate/image-to-image", {"prompt": "a cat", "source_image_url": picture}),
@@ -186,12 +188,29 @@ async def test_every_operation_succeeds_once(services: Services, client: httpx.A
         return bool((await v1("GET", f"/generate/tasks/{tasks[0]['id']}"))["status"] == "completed")
 
     await until(made)
+    assert "event: end\n" in (await client.get(f"/api/v1/generate/tasks/{tasks[0]['id']}/events")).text
+    assert len((await v1("GET", "/generate/tasks?task_type=text2img"))["list"]) == 2
     await v1("DELETE", f"/works/{work['id']}")
     character = await v1("POST", "/characters", {"name": "Cat"})
     await v1("GET", "/characters?type=sora")
     await v1("PUT", f"/characters/{character['id']}", {"name": "Tom"})
     await v1("GET", f"/characters/{character['uuid']}")
     await v1("DELETE", f"/characters/{character['id']}")
+    hook = await v1("POST", "/webhooks", {"url": "https://hooks.invalid/"})
+    await v1("GET", "/webhooks")
+    await v1("PUT", f"/webhooks/{hook['id']}", {"event_types": ["task.completed"]})
+    await v1("GET", f"/webhooks/{hook['uuid']}")
+    await v1("POST", f"/webhooks/{hook['id']}/rotate")
+    await v1("POST", f"/webhooks/{hook['id']}/test")
+
+    async def told() -> bool:
+        return bool((await v1("GET", f"/webhooks/{hook['id']}/deliveries"))["total"])
+
+    await until(told)
+    (delivery,) = (await v1("GET", f"/webhooks/{hook['id']}/deliveries"))["list"]
+    await v1("GET", f"/webhooks/{hook['id']}/deliveries/{delivery['id']}")
+    await v1("POST", f"/webhooks/{hook['id']}/deliveries/{delivery['id']}/resend")
+    await v1("DELETE", f"/webhooks/{hook['id']}")
     await v1("POST", "/auth/logout")
     await v1("POST", "/auth/login", {"username": "bob", "password": "123456"})
     signed_in = await server("POST", "/auth/login", {**person, "password": "123456"})
@@ -209,7 +228,20 @@ async def test_what_is_anothers_is_as_if_it_were_not_there(client: httpx.AsyncCl
     character = (await client.post("/api/v1/characters", json={"name": "Cat"}, headers=mine)).json()["data"]
     (work,) = await pictures(client, mine)
     task = (await client.get(f"/api/v1/generate/tasks/{work['task_id']}", headers=mine)).json()["data"]
+    hook = (await client.post("/api/v1/webhooks", json={"url": "https://hooks.invalid/"}, headers=mine)).json()["data"]
+    await client.post(f"/api/v1/webhooks/{hook['id']}/test", headers=mine)
+
+    deliveries: list[Any] = []
+
+    async def told() -> bool:
+        reply = await client.get(f"/api/v1/webhooks/{hook['id']}/deliveries", headers=mine)
+        deliveries[:] = reply.json()["data"]["list"]
+        return bool(deliveries)
+
+    await until(told)
+    delivery = {"id": deliveries[0]["id"], "uuid": deliveries[0]["id"]}
     mines = {"{work_id}": work, "{task_id}": task, "{character_id}": character}
+    mines |= {"{webhook_id}": hook, "{delivery_id}": delivery}
     tried = set()
     for path, methods in documents()["v1"]["paths"].items():
         for method, operation in methods.items():
@@ -218,14 +250,17 @@ async def test_what_is_anothers_is_as_if_it_were_not_there(client: httpx.AsyncCl
                 ids = (mines[parameter]["id"], mines[parameter]["uuid"], 999_999, uuid4())
                 replies = [
                     await client.request(
-                        method, path.replace(parameter, str(one)), json=content.get("example"), headers=other
+                        method,
+                        re.sub(r"{\w+}", lambda it: str(mines[it[0]]["id"]), path.replace(parameter, str(one))),
+                        json=content.get("example", {}),
+                        headers=other,
                     )
                     for one in ids
                 ]
                 assert {(reply.status_code, reply.content) for reply in replies} == {(404, replies[-1].content)}, path
                 tried.add(parameter)
     assert tried == set(mines)
-    for path, before in (("works", work), ("characters", character)):
+    for path, before in (("works", work), ("characters", character), ("webhooks", hook)):
         after = (await client.get(f"/api/v1/{path}/{before['id']}", headers=mine)).json()["data"]
         assert after["updated_at"] == before["updated_at"]
 

@@ -24,13 +24,14 @@ PEERS: Final = ("ann", "bob")
 
 
 def somebody(http: httpx.Client, name: str) -> dict[str, Any]:
-    """Somebody with credits, a character and a task, as schemathesis wants to hear of them."""
+    """Somebody with credits, a character, a webhook and a task, as schemathesis wants to hear of them."""
     account = {"username": name, "password": "123456"}
     token = http.post("/api/v1/auth/register", json=account).json()["data"]["token"]
     me = {"Authorization": f"Bearer {token}"}
     for path, body in (
         ("/api/credits/recharge", {"amount": 100_000, "payment_method": "wechat"}),
         ("/api/v1/characters", {"name": name}),
+        ("/api/v1/webhooks", {"url": f"https://{name}.invalid/"}),
         ("/api/v1/generate/text-to-image", {"prompt": name, "parameters": {"width": 64, "height": 64}}),
     ):
         assert http.post(path, json=body, headers=me).status_code == 200

@@ -24,7 +24,8 @@ USER_FIELDS = [
 WORK_FIELDS = [
     *("id", "uuid", "task_id", "title", "work_type", "content_type", "model_provider", "model_name", "prompt"),
     *("negative_prompt", "source_image_url", "result_url", "thumbnail_url", "file_size", "width", "height"),
-    *("duration", "status", "error_message", "is_public", "computing_power_used", "created_at", "updated_at"),
+    *("duration", "status", "error_message", "expired_at", "is_public", "computing_power_used", "created_at"),
+    "updated_at",
 ]
 
 

@@ -199,6 +199,36 @@ async def test_what_a_crash_left_of_a_deleted_work_goes_with_the_next_start(
     assert len(list(media.rglob(f"{kept['uuid']}*"))) == 2
 
 
+async def test_a_file_that_cannot_be_removed_keeps_no_other(
+    client: httpx.AsyncClient,
+    services: Services,
+    token: Token,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, me = await token()
+    works = await pictures(client, me, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(services.files, "remove_all_of", dies)
+        for work in works:
+            assert (await client.delete(f"/api/v1/works/{work['id']}", headers=me)).status_code == 200
+    stuck, remove = works[1]["uuid"], services.files.remove_all_of
+
+    async def but_one(work_id: str) -> None:
+        await (dies() if work_id == stuck else remove(work_id))
+
+    media = Path(settings.data_dir / "media")
+    with monkeypatch.context() as patch:
+        patch.setattr(services.files, "remove_all_of", but_one)
+        with pytest.raises(OSError, match="the power failed"):
+            await services.works.finish()
+    left = {path.name for path in media.rglob("*") if path.is_file()}
+    assert len(left) == 2
+    assert all(name.startswith(stuck) for name in left)
+    await services.works.finish()
+    assert not [path for path in media.rglob("*") if path.is_file()]
+
+
 async def test_what_a_crash_left_of_an_erased_person_goes_with_the_next_start(
     client: httpx.AsyncClient,
     services: Services,
@@ -211,7 +241,7 @@ async def test_what_a_crash_left_of_an_erased_person_goes_with_the_next_start(
     user, me = await token()
     await pictures(client, me)
     media = Path(settings.data_dir / "media")
-    avatar = media / "avatars" / str(user["uuid"]) / "x.webp"
+    avatar = media / "avatars" / str(user["uuid"]) / f"{user['uuid']}.webp"
     avatar.parent.mkdir(parents=True)
     avatar.touch()
     with monkeypatch.context() as patch:

@@ -35,6 +35,16 @@ from mintage.domain.generation.decider import GENERATION
 from mintage.domain.recharge.decider import RecordRefund
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.decider import REGISTRATION, Erase, Register, VerifyEmail
+from mintage.domain.webhook.decider import (
+    WEBHOOK,
+    ChangeWebhook,
+    DeleteWebhook,
+    DisableWebhook,
+    PingWebhook,
+    RegisterWebhook,
+    RotateWebhook,
+    WebhookCommand,
+)
 from mintage.domain.work.decider import WORK, ChangeWork, DeleteWork
 from mintage.infra.gateways import SandboxGateway
 from mintage.infra.identifiers import new_id
@@ -339,6 +349,7 @@ async def a_day(journal: Journal, people: Sequence[str] = ()) -> Day:
     await _keep_works(journal, asker, day)
     await _far_away(generations, [await task(asker) for _ in range(4)], asker)
     await _keep_characters(Characters(journal, new_id), [asker, *gone])
+    await _keep_webhooks(journal, [asker, *gone])
     for user_id in gone:
         await generations.request(user_id, ASK)
         await journal.transact(erase(user_id), actor="system")
@@ -418,3 +429,37 @@ async def _keep_characters(characters: Characters, owners: Sequence[str]) -> Non
         await characters.change(owner, changed, avatar_url=None)
         await characters.change(owner, changed, name="character-canary 2")
         await characters.delete(owner, gone)
+
+
+async def _keep_webhooks(journal: Journal, owners: Sequence[str]) -> None:
+    """Each has one that went through everything, one that is off, and one that is gone; and what is told of them."""
+
+    async def give(owner: str, command: WebhookCommand) -> None:
+        await journal.transact(lambda transaction: transaction.execute(WEBHOOK, owner, command) and None, actor=owner)
+
+    def registered(owner: str, webhook_id: str) -> Work[None]:
+        def work(transaction: Transaction) -> None:
+            number = transaction.number("webhook")
+            url = "https://webhook-canary.example"
+            command = RegisterWebhook(user_id=owner, webhook_id=webhook_id, number=number, url=url)
+            transaction.execute(WEBHOOK, owner, command)
+
+        return work
+
+    for owner in owners:
+        changed, off, gone = hooks = some_id(), some_id(), some_id()
+        for webhook_id in hooks:
+            await journal.transact(registered(owner, webhook_id), actor=owner)
+            await give(owner, PingWebhook(webhook_id=webhook_id))
+        for enabled in (False, True):
+            await give(owner, ChangeWebhook(user_id=owner, webhook_id=changed, enabled=enabled))
+        await give(
+            owner,
+            ChangeWebhook(
+                user_id=owner, webhook_id=changed, url="https://webhook-canary.example/2", event_types=("task.failed",)
+            ),
+        )
+        for _ in range(2):
+            await give(owner, RotateWebhook(webhook_id=changed))
+        await give(owner, DisableWebhook(webhook_id=off, reason="gone"))
+        await give(owner, DeleteWebhook(webhook_id=gone))

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, cast
 
-from mintage.application.catalogue import Bounds, Catalogue, Model, Money
+from mintage.application.catalogue import Bounds, Catalogue, Model, Money, Source
 from mintage.application.generations import Ask, Generations
 from mintage.application.ledger import Ledger
 from mintage.application.providers import Provider
@@ -52,6 +52,7 @@ def model(provider: str, **more: Any) -> Model:
 CATALOGUE: Final = Catalogue(
     money=Money(credits_per_yuan=10, signup_bonus=0, referral_bonus_referrer=0, referral_bonus_newcomer=0),
     models=(model("plain"), model("urgent", priority=5), model("brief", deadline_s=1), model("other", renderer="else")),
+    providers=dict.fromkeys(("far", "else"), Source(kind="openai-videos", base_url="http://127.0.0.1:9")),
 )
 
 

@@ -13,10 +13,10 @@ from mintage.application.transaction import Transaction
 from mintage.domain.credits.decider import InsufficientCredits
 from mintage.domain.registration.decider import REGISTRATION, Erase
 from mintage.infra.audit import verify
-from mintage.infra.endings import TaskEndings
 from mintage.infra.exchange import Exchange
 from mintage.infra.identifiers import new_id
 from mintage.infra.migrate import migrate
+from mintage.infra.news import TaskNews
 from mintage.infra.rebuild import rebuild
 from mintage.infra.store import Breach
 from mintage.infra.vault import SealBroken, Vault
@@ -119,21 +119,12 @@ async def test_an_exchange_refuses_a_nul_before_it_sends_anything(conninfo: str)
         assert await exchange.run([Statement("select %s::text", ("小猫 % %%",))]) == [[("小猫 % %%".encode(),)]]
 
 
-class Unfinished:
-    """A database in which every task is still being worked on."""
-
-    over = False
-
-    async def fetch_one(self, *_: object) -> "Unfinished":
-        return self
-
-
 async def test_who_waits_for_a_task_is_let_go_when_the_server_stops() -> None:
-    endings = TaskEndings(cast(Database, Unfinished()))
+    news = TaskNews(cast(Database, None))
     async with asyncio.timeout(30):
-        waiting = asyncio.create_task(endings.wait(some_id(), some_id(), 3_600))
+        waiting = asyncio.create_task(news.wait(some_id(), 3_600))
         await asyncio.sleep(0.01)
         assert not waiting.done()
-        endings.release()
+        news.release()
         await waiting
-        await endings.wait(some_id(), some_id(), 3_600)
+        await news.wait(some_id(), 3_600)

@@ -85,17 +85,11 @@ async def test_a_read_model_that_changed_is_made_again(
     assert not is_migrated(conninfo)
     assert migrate(conninfo, VAULT) == [f"read model {name}"]
     assert is_migrated(conninfo)
-    if model in FOLLOWED:
+    if model in FOLLOWED and not model.volatile:
         assert one(conninfo, f"select count(*) from {model.tables[0]}") == 0
         follow(conninfo)
     after = content(conninfo, model)
-    if name == "queue":
-        # Leases are not in the log; the fence of the last attempt is.
-        assert [(row["task_id"], row["attempt"]) for row in after["queue"]] == [
-            (row["task_id"], row["attempt"]) for row in before["queue"]
-        ]
-    else:
-        assert after == before
+    assert after == before
     assert set(rows(conninfo, f"select extra from {model.tables[0]}")) == {("new",)}
     for view in ("ledger_entries", "users", "credits", "images"):
         rows(conninfo, f"select * from {view}")

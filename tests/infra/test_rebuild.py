@@ -94,6 +94,9 @@ TAMPERED = {
     "queue": "delete from queue where number = (select min(number) from queue)",
     "works": "update works set user_id = task_id where number = 2",
     "characters": "update characters set name = 'x' where number = 2",
+    "webhooks": "update webhooks set url = 'x' where number = 1",
+    "outbox": "update webhook_deliveries set subject = webhook_id where event_type = 'ping'"
+    " and position = (select min(position) from webhook_deliveries where event_type = 'ping')",
     "recharges": "update recharges set credits = credits + 1 where refunded_fen > 0",
     "numbers": "update numbers set last = last + 1 where kind = 'task'",
     "postings": "update postings set version = version + 1 where position = (select min(position) from postings)",

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mintage.infra.settings import Secrets, Settings, SettingsRefused, read_settings, secrets_of
+from mintage.infra.s3 import Bucket, bucket_of
+from mintage.infra.settings import Secrets, Settings, SettingsRefused, read_settings, s3_of, secrets_of
 
 KEY = b64encode(bytes(32)).decode()
 PRODUCTION = {
@@ -52,6 +53,125 @@ def test_every_kind_of_setting_is_read(tmp_path: Path) -> None:
     )
     assert (found.port, found.deadline_s, found.sandbox_gateway) == (8080, 2.5, False)
     assert (found.data_dir, found.catalogue, found.host) == (tmp_path, catalogue, "0.0.0.0")
+
+
+BUCKET = {
+    "MINTAGE_S3_URL": "s3://pictures/mintage",
+    "MINTAGE_S3_KEY_ID": "key",
+    "MINTAGE_S3_SECRET": "a secret that nobody knows",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (
+            {},
+            Bucket(
+                "pictures",
+                "mintage",
+                "https://s3.us-east-1.amazonaws.com",
+                "us-east-1",
+                "key",
+                "a secret that nobody knows",
+            ),
+        ),
+        (
+            {
+                "MINTAGE_S3_URL": "s3://pictures/",
+                "MINTAGE_S3_ENDPOINT": "http://minio:9000/",
+                "MINTAGE_S3_REGION": "auto",
+            },
+            Bucket("pictures", "", "http://minio:9000", "auto", "key", "a secret that nobody knows"),
+        ),
+    ],
+)
+def test_a_bucket(given: dict[str, str], found: Bucket) -> None:
+    for environ in (BUCKET, PRODUCTION | BUCKET):
+        assert bucket_of(*s3_of(read_settings({**environ, **given}))) == found
+
+
+def test_no_bucket() -> None:
+    assert bucket_of(*s3_of(Settings())) is None
+
+
+def test_the_secret_of_a_bucket_may_lie_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("from a file\n")
+    given = {name: value for name, value in BUCKET.items() if name != "MINTAGE_S3_SECRET"}
+    assert read_settings({**given, "MINTAGE_S3_SECRET_FILE": str(tmp_path / "secret")}).s3_secret == "from a file"
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        *(
+            ({"MINTAGE_S3_URL": url}, "MINTAGE_S3_URL: has to be s3://bucket or s3://bucket/prefix")
+            for url in (
+                "pictures",
+                "s3://",
+                "s3://Pictures",
+                "s3://a",
+                "s3://x/../y",
+                "s3://pics//x",
+                "https://s3.example",
+                "s3://pics/a?b",
+            )
+        ),
+        ({"MINTAGE_S3_KEY_ID": ""}, "MINTAGE_S3_KEY_ID: has to be set with MINTAGE_S3_URL"),
+        ({"MINTAGE_S3_SECRET": ""}, "MINTAGE_S3_SECRET: has to be set with MINTAGE_S3_URL"),
+        ({"MINTAGE_S3_REGION": "the moon"}, "MINTAGE_S3_REGION: 'the moon' is no region"),
+        *(
+            (
+                {"MINTAGE_S3_ENDPOINT": endpoint},
+                "MINTAGE_S3_ENDPOINT: has to be http:// or https:// and an address, without a path",
+            )
+            for endpoint in (
+                "minio:9000",
+                "ftp://minio",
+                "https://",
+                "https://key:secret@minio",
+                "https://minio/pictures",
+                "https://minio:x",
+                "https://[minio",
+                "https://minio?x=1",
+            )
+        ),
+    ],
+)
+def test_a_bucket_that_cannot_be(given: dict[str, str], wrong: str) -> None:
+    assert refused({**BUCKET, **given}) == [wrong]
+
+
+@pytest.mark.parametrize("name", ["ENDPOINT", "KEY_ID", "SECRET"])
+def test_half_of_a_bucket_is_none(name: str) -> None:
+    assert refused({f"MINTAGE_S3_{name}": "x"}) == [f"MINTAGE_S3_{name}: means nothing without MINTAGE_S3_URL"]
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        (
+            {"MINTAGE_S3_ENDPOINT": "http://s3.example.org"},
+            "MINTAGE_S3_ENDPOINT: has to be https in production, but for an address of the same network",
+        ),
+        ({"MINTAGE_S3_SECRET": "minioadmin"}, "MINTAGE_S3_SECRET: is one that everybody knows"),
+    ],
+)
+def test_in_production_a_bucket_is_not_open_to_others(given: dict[str, str], wrong: str) -> None:
+    assert read_settings({**BUCKET, **given}).s3_url
+    assert refused({**PRODUCTION, **BUCKET, **given}) == [wrong]
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://minio:9000", "http://10.0.0.7:9000", "http://127.0.0.1", "http://[fd00::7]"]
+)
+def test_a_store_of_the_same_network_may_do_without_tls(endpoint: str) -> None:
+    assert read_settings({**PRODUCTION, **BUCKET, "MINTAGE_S3_ENDPOINT": endpoint}).s3_endpoint == endpoint
+
+
+@pytest.mark.parametrize("days", ["-1", "36501"])
+def test_how_long_files_are_kept_is_bounded(days: str) -> None:
+    assert refused({"MINTAGE_RETENTION_DAYS": days}) == ["MINTAGE_RETENTION_DAYS: has to be 0 to 36500"]
 
 
 @pytest.mark.parametrize(("text", "value"), [("on", True), ("TRUE", True), ("1", True), ("off", False), ("0", False)])

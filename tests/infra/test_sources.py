@@ -4,15 +4,17 @@ import asyncio
 import gzip
 import io
 import struct
+import tracemalloc
 import warnings
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_network
 
 import pytest
 from PIL import Image
 
+from mintage.infra.guard import Guard, addresses_of
 from mintage.infra.sources import (
     BYTES_MAX,
     SIDE_MAX,
@@ -20,7 +22,6 @@ from mintage.infra.sources import (
     SourceRefused,
     Sources,
     SourceUnavailable,
-    addresses_of,
     picture_of,
 )
 
@@ -68,7 +69,7 @@ async def server(answer: bytes | Answer) -> AsyncIterator[tuple[int, list[bytes]
 
 def local(port: int, **how: float) -> Fetcher:
     """Like the real one, but it may go to this machine's own port."""
-    return Fetcher(allowed=LOOPBACK, ports={port}, **how)  # type: ignore[arg-type]
+    return Fetcher(Guard(allowed=LOOPBACK, ports={port}), **how)
 
 
 def leading_to(*addresses: str) -> Callable[[str, int], Awaitable[Sequence[str]]]:
@@ -89,7 +90,7 @@ async def test_a_public_file_is_fetched_as_it_is() -> None:
 
 async def test_the_connection_goes_to_the_address_checked_and_the_request_keeps_the_name() -> None:
     async with server(reply(picture())) as (port, requests):
-        fetcher = Fetcher(resolve=leading_to("127.0.0.1"), allowed=LOOPBACK, ports={port})
+        fetcher = Fetcher(Guard(resolve=leading_to("127.0.0.1"), allowed=LOOPBACK, ports={port}))
         assert await fetcher.fetch(f"http://pictures.example:{port}/x") == picture()
     assert f"Host: pictures.example:{port}\r\n".encode() in requests[0]
 
@@ -101,12 +102,14 @@ async def test_the_connection_goes_to_the_address_checked_and_the_request_keeps_
         *("①②⑦.⓪.⓪.①", "127。0。0。1", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]"),
         *("10.0.0.1", "172.16.0.1", "192.168.0.1", "169.254.169.254", "[fe80::1]", "[fd00:ec2::254]", "[ff02::1]"),
         *("100.64.0.1", "100.100.100.200", "192.0.0.192", "224.0.0.1", "255.255.255.255", "240.0.0.1", "198.18.0.1"),
+        *("localhost.", "127.0.0.1.", "LOCALHOST", "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ", "0x7f.1", "0:0", "[::ffff:169.254.169.254]"),
+        *("[::ffff:0:127.0.0.1]", "[0:0:0:0:0:ffff:7f00:1]", "[fe80::1%25lo]", "[fd20:ce::254]", "2852039166"),
         *("[64:ff9b::7f00:1]", "[64:ff9b:1::a00:1]", "[2002:7f00:1::]", "[2001:0:7f00:1::]", "168.63.129.16"),
     ],
 )
 async def test_no_way_leads_inside(host: str) -> None:
     with pytest.raises((SourceRefused, SourceUnavailable)) as refused:
-        await Fetcher(total_s=5.0).fetch(f"http://{host}/latest/meta-data/")
+        await Fetcher(Guard(), total_s=5.0).fetch(f"http://{host}/latest/meta-data/")
     # A notation that the system cannot read has no address; all others were refused for what they lead to.
     assert isinstance(refused.value, SourceRefused) or "no address" in str(refused.value)
 
@@ -115,13 +118,13 @@ async def test_no_way_leads_inside(host: str) -> None:
 async def test_a_name_is_judged_by_what_it_resolves_to(host: str) -> None:
     assert set(await addresses_of(host, 80)) & {"127.0.0.1", "::1"}
     with pytest.raises(SourceRefused, match="not public"):
-        await Fetcher().fetch(f"http://{host}/")
+        await Fetcher(Guard()).fetch(f"http://{host}/")
 
 
 @pytest.mark.parametrize("answers", [("1.1.1.1", "127.0.0.1"), ("10.0.0.1", "1.1.1.1"), ("2606:4700::1111", "::1")])
 async def test_one_address_inside_is_enough(answers: tuple[str, ...]) -> None:
     with pytest.raises(SourceRefused, match="not public"):
-        await Fetcher(resolve=leading_to(*answers)).fetch("https://rebinding.example/")
+        await Fetcher(Guard(resolve=leading_to(*answers))).fetch("https://rebinding.example/")
 
 
 async def test_a_name_is_resolved_once() -> None:
@@ -133,13 +136,13 @@ async def test_a_name_is_resolved_once() -> None:
             questions.append(host)
             return ("127.0.0.1",)
 
-        await Fetcher(resolve=resolve, allowed=LOOPBACK, ports={port}).fetch(f"http://pictures.example:{port}/")
+        await Fetcher(Guard(resolve=resolve, allowed=LOOPBACK, ports={port})).fetch(f"http://pictures.example:{port}/")
     assert questions == ["pictures.example"]
 
 
 async def test_of_several_addresses_the_next_is_tried() -> None:
     async with server(reply(picture())) as (port, _):
-        fetcher = Fetcher(resolve=leading_to("127.0.0.2", "127.0.0.1"), allowed=LOOPBACK, ports={port})
+        fetcher = Fetcher(Guard(resolve=leading_to("127.0.0.2", "127.0.0.1"), allowed=LOOPBACK, ports={port}))
         assert await fetcher.fetch(f"http://pictures.example:{port}/") == picture()
 
 
@@ -154,7 +157,7 @@ async def test_of_several_addresses_the_next_is_tried() -> None:
 )
 async def test_what_is_no_plain_web_address_goes_nowhere(url: str) -> None:
     with pytest.raises(SourceRefused):
-        await Fetcher(resolve=leading_to("1.1.1.1")).fetch(url)
+        await Fetcher(Guard(resolve=leading_to("1.1.1.1"))).fetch(url)
 
 
 async def test_a_host_behind_a_hash_is_not_visited() -> None:
@@ -166,7 +169,7 @@ async def test_a_host_behind_a_hash_is_not_visited() -> None:
         return ("127.0.0.1",)
 
     with pytest.raises(SourceRefused):
-        await Fetcher(resolve=resolve).fetch("http://public.example#@inside.example/")
+        await Fetcher(Guard(resolve=resolve)).fetch("http://public.example#@inside.example/")
     assert asked == ["public.example"]
 
 
@@ -191,9 +194,9 @@ async def test_nobody_listens_or_knows_the_name() -> None:
     with pytest.raises(SourceUnavailable):
         await local(port).fetch(f"http://127.0.0.1:{port}/")
     with pytest.raises(SourceUnavailable, match="no address"):
-        await Fetcher().fetch("http://pictures.invalid/")
+        await Fetcher(Guard()).fetch("http://pictures.invalid/")
     with pytest.raises(SourceUnavailable):
-        await Fetcher(resolve=leading_to()).fetch("http://pictures.example/")
+        await Fetcher(Guard(resolve=leading_to())).fetch("http://pictures.example/")
 
 
 @pytest.mark.parametrize("answer", [b"nonsense\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"])
@@ -220,6 +223,100 @@ async def test_a_slow_drip_ends_with_the_total_time() -> None:
     async with server(drip) as (port, _):
         with pytest.raises(SourceUnavailable, match=r"within 0\.3 s"):
             await local(port, total_s=0.3).fetch(f"http://127.0.0.1:{port}/")
+
+
+Lines = Sequence[bytes]
+
+
+async def dripping(lines: Lines, writer: asyncio.StreamWriter) -> None:
+    """Some lines, and the last one for ever."""
+    for line in lines[:-1]:
+        writer.write(line)
+    while True:
+        writer.write(lines[-1])
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X-Header: and so on\r\n"),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n",),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5", b";extension"),
+    ],
+    ids=["headers", "hints", "chunks", "a chunk's head"],
+)
+async def test_whatever_drips_ends_with_the_total_time(lines: Lines) -> None:
+    async def drip(_: bytes, writer: asyncio.StreamWriter) -> None:
+        await dripping(lines, writer)
+
+    async with server(drip) as (port, _):
+        with pytest.raises(SourceUnavailable):
+            await local(port, total_s=0.3).fetch(f"http://127.0.0.1:{port}/")
+
+
+async def test_a_name_server_that_never_answers_ends_with_the_total_time() -> None:
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    with pytest.raises(SourceUnavailable, match="within"):
+        await Fetcher(Guard(resolve=resolve), total_s=0.2).fetch("http://slow.example/")
+
+
+async def test_headers_without_end_are_cut_off() -> None:
+    sent = 0
+
+    async def pour(_: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        while sent < BYTES_MAX:
+            writer.write(b"X: " + b"x" * 65_000 + b"\r\n")
+            await writer.drain()
+            sent += 65_000
+
+    async with server(pour) as (port, _):
+        with pytest.raises(SourceUnavailable):
+            await local(port).fetch(f"http://127.0.0.1:{port}/")
+    assert sent < BYTES_MAX
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 30\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3x\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffffff\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc",
+        b"HTTP/1.1 200 OK\r\nX: a\rb\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\n: a\r\n\r\nabc",
+        b"ICY 200 OK\r\n\r\nabc",
+    ],
+)
+async def test_a_reply_that_can_be_read_in_two_ways_is_not_read(answer: bytes) -> None:
+    async with server(answer) as (port, _):
+        with pytest.raises(SourceUnavailable):
+            await local(port).fetch(f"http://127.0.0.1:{port}/")
+
+
+async def test_a_reply_ends_where_it_says() -> None:
+    """What follows is no second reply: each fetch has a connection of its own."""
+    smuggled = reply(b"abc") + reply(b"another")
+    async with server(smuggled) as (port, requests):
+        fetcher = local(port)
+        assert [await fetcher.fetch(f"http://127.0.0.1:{port}/") for _ in range(2)] == [b"abc", b"abc"]
+    assert len(requests) == 2
+
+
+async def test_no_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with server(reply(picture())) as (port, _):
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:1")
+        assert await local(port).fetch(f"http://127.0.0.1:{port}/") == picture()
 
 
 async def test_too_much_is_refused_before_it_is_read() -> None:
@@ -308,6 +405,31 @@ def test_an_image_bomb_is_not_unpacked(size: tuple[int, int]) -> None:
             picture_of(bomb(*size))
 
 
+def test_of_a_picture_that_is_something_else_too_only_the_pixels_go_on() -> None:
+    page = b"<script>alert(1)</script>"
+    commented = picture("GIF", comment=page) + page
+    found = picture_of(commented)
+    assert page in commented
+    written = io.BytesIO()
+    found.save(written, "PNG")
+    assert page not in written.getvalue()
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
+def test_what_a_picture_says_of_itself_is_not_unpacked_without_end(kind: bytes) -> None:
+    whole = picture()
+    packed = zlib.compress(b"\0" * 200_000_000, 9)
+    found = whole[:33] + chunk(kind, b"x\0\0" + packed) + whole[33:]
+    assert len(found) < BYTES_MAX
+    tracemalloc.start()
+    try:
+        with suppress(SourceRefused):
+            picture_of(found)
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -335,7 +457,7 @@ class Shelf:
 
 
 async def test_our_own_files_are_read_and_never_fetched() -> None:
-    sources = Sources(Shelf(cat=picture()), Fetcher(resolve=leading_to("127.0.0.1")))  # type: ignore[arg-type]
+    sources = Sources(Shelf(cat=picture()), Fetcher(Guard(resolve=leading_to("127.0.0.1"))))  # type: ignore[arg-type]
     assert (await sources.picture("https://mintage.test/files/cat", "cat")).size == (40, 30)
     with pytest.raises(SourceUnavailable, match="removed"):
         await sources.picture("https://mintage.test/files/dog", "dog")

@@ -4,24 +4,30 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from mintage.application.generations import Ask, Generations
+from mintage.application.transaction import Unavailable
 from mintage.application.works import Works
+from mintage.infra import bucket as buckets
 from mintage.infra.attempts import Attempt, Tools
+from mintage.infra.bucket import MediaBucket
 from mintage.infra.builtin import Builtin
 from mintage.infra.database import Pool
 from mintage.infra.identifiers import new_id
 from mintage.infra.pace import Pace
 from mintage.infra.sources import Sources
-from mintage.infra.storage import MediaFolder
+from mintage.infra.storage import Media, MediaFolder
 from mintage.projections.queue import Claim, claim
 from mintage.projections.tasks import Task, task_of
 from mintage.projections.works import works_of_tasks
 from tests.conftest import BASE_URL
 from tests.infra.kit import CATALOGUE, grant, journal_on, register, some_id, utc_now
+
+if TYPE_CHECKING:
+    from tests.s3 import Shop
 
 LEASE = timedelta(seconds=30)
 
@@ -65,14 +71,14 @@ class Workshop:
         assert found is not None
         return found
 
-    async def work_on(self, found: Claim, media: MediaFolder | None = None) -> None:
+    async def work_on(self, found: Claim, media: Media | None = None) -> None:
         tools = Tools(
             generations=self.generations,
             db=self.db,
             media=media or self.media,
             sources=cast(Sources, None),
             clock=lambda: self.now,
-            pace=Pace(),
+            pace=Pace(retry_s=0.01),
         )
         await Attempt(found, Builtin(), "worker", tools, self.now + LEASE).run()
 
@@ -110,6 +116,27 @@ async def test_a_task_leaves_the_files_that_its_works_name(workshop: Workshop) -
     await workshop.work_on(await workshop.claim())
     assert len(workshop.stored()) == 4
     assert workshop.stored() == await workshop.named()
+
+
+async def test_a_store_that_is_down_fails_no_task_and_leaves_nothing_half_stored(
+    workshop: Workshop, s3: "Shop", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "RETRIES", 0)
+    bucket = s3.bucket()
+    media = MediaBucket(bucket, lambda: BASE_URL, b"k" * 32, utc_now)
+    await workshop.request()
+    first = await workshop.claim()
+    s3.fault = "down"
+    # The first file is stored, the others are not.
+    s3.failing = lambda request: not request.endswith(f"{first.works[0]}-{first.fence}.png")
+    with pytest.raises(Unavailable):
+        await workshop.work_on(first, media)
+    assert len(s3.held(bucket)) == 1
+    assert ((await workshop.task()).status, await workshop.named()) == ("processing", {None})
+    s3.heal()
+    await workshop.work_on(await workshop.claim(), media)
+    assert ((await workshop.task()).status, len(s3.held(bucket))) == ("completed", 4)
+    assert set(s3.held(bucket)) == await workshop.named()
 
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["finished", "deleted"])

@@ -1,4 +1,4 @@
-"""A work is made by one task, comes out or fails once, and is its owner's to name, publish and delete.
+"""A work is made by one task, comes out or fails once, is its owner's to name, publish and delete, and may expire.
 
 One exception: what failed because time ran out may still come out late, for nothing.
 """
@@ -15,6 +15,7 @@ from mintage.domain.work.events import (
     WorkCreated,
     WorkDeleted,
     WorkEvent,
+    WorkExpired,
     WorkFailed,
     WorkPublished,
     WorkRenamed,
@@ -48,6 +49,12 @@ class FailWork(Command, frozen=True):
     error_message: str
 
 
+class ExpireWork(Command, frozen=True):
+    """What was made longer ago than ``retention_days`` loses its files, whoever sees it; a second time nothing does."""
+
+    retention_days: int
+
+
 class ChangeWork(Command, frozen=True):
     """``user_id`` is who asks. What is unset stays; a ``title`` of None takes it away."""
 
@@ -64,7 +71,7 @@ class DeleteWork(Command, frozen=True):
 
 Making: TypeAlias = CompleteWork | FailWork
 Keeping: TypeAlias = ChangeWork | DeleteWork
-WorkCommand: TypeAlias = CreateWork | Making | Keeping
+WorkCommand: TypeAlias = CreateWork | Making | Keeping | ExpireWork
 
 
 class WorkUnknown(Refusal):
@@ -89,7 +96,7 @@ class WorkInTheMaking(Refusal):
 
 class Work(msgspec.Struct, frozen=True):
     user_id: str = ""
-    status: Literal["unknown", "processing", "completed", "failed", "deleted"] = "unknown"
+    status: Literal["unknown", "processing", "completed", "failed", "expired", "deleted"] = "unknown"
     is_public: bool = False
 
 
@@ -98,6 +105,9 @@ def decide(command: WorkCommand, work: Work) -> tuple[WorkEvent, ...]:
         if work.status != "unknown":
             raise WorkExists
         return (WorkCreated(**asdict(command)),)
+    if isinstance(command, ExpireWork):
+        # Several processes look for what is due, and its owner may delete it meanwhile.
+        return (WorkExpired(**asdict(command)),) if work.status == "completed" else ()
     if work.status in {"unknown", "deleted"}:
         raise WorkUnknown
     if isinstance(command, Making):
@@ -149,6 +159,8 @@ def evolve(work: Work, event: WorkEvent) -> Work:
             return work
         case WorkPublished() | WorkUnpublished():
             return replace(work, is_public=isinstance(event, WorkPublished))
+        case WorkExpired():
+            return replace(work, status="expired")
         case WorkDeleted():
             return replace(work, status="deleted", is_public=False)
         case _:

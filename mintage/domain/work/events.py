@@ -57,10 +57,16 @@ class WorkUnpublished(Event, frozen=True, tag="work.unpublished"):
     """The work is the owner's alone again."""
 
 
+class WorkExpired(Event, frozen=True, tag="work.expired"):
+    """Its files were kept for ``retention_days`` after they were made, as long as any are; they go after this."""
+
+    retention_days: int
+
+
 class WorkDeleted(Event, frozen=True, tag="work.deleted"):
     """The owner removed the work for good; its file goes after this. What it cost stays spent."""
 
 
 WorkEvent: TypeAlias = (
-    WorkCreated | WorkCompleted | WorkFailed | WorkRenamed | WorkPublished | WorkUnpublished | WorkDeleted
+    WorkCreated | WorkCompleted | WorkFailed | WorkRenamed | WorkPublished | WorkUnpublished | WorkExpired | WorkDeleted
 )

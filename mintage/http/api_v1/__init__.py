@@ -8,7 +8,9 @@ from mintage.http.api_v1.auth import AuthController
 from mintage.http.api_v1.characters import CharacterController
 from mintage.http.api_v1.envelope import failure_schema, message_of, success_schema
 from mintage.http.api_v1.generate import GenerateController
+from mintage.http.api_v1.models import ModelController
 from mintage.http.api_v1.users import UserController
+from mintage.http.api_v1.webhooks import WebhookController
 from mintage.http.api_v1.works import WorkController
 from mintage.http.openapi import Dialect, examples_of
 
@@ -31,5 +33,14 @@ DIALECT: Final = Dialect(
 
 def router() -> Router:
     return Router(
-        PREFIX, route_handlers=[AuthController, UserController, WorkController, CharacterController, GenerateController]
+        PREFIX,
+        route_handlers=[
+            AuthController,
+            UserController,
+            WorkController,
+            CharacterController,
+            ModelController,
+            GenerateController,
+            WebhookController,
+        ],
     )

@@ -1,20 +1,16 @@
-"""What document-v1 shows of people, tasks and works."""
-
-from collections.abc import Iterable
-from typing import Any, Literal
+"""What document-v1 shows of people, works and characters."""
 
 import msgspec
 
 from mintage.application.ports import Files
 from mintage.http.files import avatar_url
-from mintage.http.kinds import Moment, TaskStatus, TaskType, Url, Uuid, WorkStatus, WorkType
+from mintage.http.kinds import Moment, Url, Uuid, WorkStatus, WorkType
 from mintage.http.languages import Language
-from mintage.http.messages import stored
+from mintage.http.messages import WORK_EXPIRED, stored
 from mintage.http.times import whole, whole_or_none
 from mintage.projections.characters import Character
 from mintage.projections.ledger import Balance
 from mintage.projections.people import Person
-from mintage.projections.tasks import Task
 from mintage.projections.works import Work
 
 
@@ -60,6 +56,7 @@ class WorkView(msgspec.Struct, frozen=True, kw_only=True):
     duration: int | None
     status: WorkStatus
     error_message: str | None
+    expired_at: Moment | None
     is_public: bool
     computing_power_used: int
     created_at: Moment
@@ -88,55 +85,6 @@ class WorkList(msgspec.Struct, frozen=True, rename={"page_size": "pageSize"}):
     total: int
     page: int
     page_size: int
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    work_id: int
-    work_uuid: Uuid
-    url: Url | None
-    thumbnail_url: Url | None
-    content_type: str | None
-    file_size: int | None
-    width: int | None
-    height: int | None
-    duration: int | None
-
-
-class Billing(msgspec.Struct, frozen=True):
-    """``held`` is what was held when the task was accepted; what is not captured of it is released at the end."""
-
-    state: Literal["held", "captured", "released"]
-    held: int
-    captured: int
-    released: int
-
-
-class TaskView(msgspec.Struct, frozen=True, kw_only=True):
-    """``renderer`` says what really serves the model."""
-
-    id: int
-    uuid: Uuid
-    task_type: TaskType
-    model_provider: str
-    model_name: str
-    renderer: str
-    prompt: str
-    negative_prompt: str | None
-    source_image_url: Url | None
-    parameters: dict[str, Any]
-    status: TaskStatus
-    progress: int
-    queue_position: int | None
-    result_url: Url | None
-    results: list[Result]
-    error_code: str | None
-    error_message: str | None
-    computing_power_used: int
-    billing: Billing
-    created_at: Moment
-    started_at: Moment | None
-    finished_at: Moment | None
-    updated_at: Moment
 
 
 def user_view(person: Person, balance: Balance, files: Files) -> UserView:
@@ -172,14 +120,15 @@ def work_view(work: Work, files: Files, reader: str, language: Language) -> Work
         prompt=work.prompt,
         negative_prompt=work.negative_prompt,
         source_image_url=work.source_image_url if reader == work.user_id else None,
-        result_url=_url(work.file, work, files),
-        thumbnail_url=_url(work.thumbnail, work, files),
+        result_url=file_url(work.file, work, files),
+        thumbnail_url=file_url(work.thumbnail, work, files),
         file_size=work.file_size,
         width=work.width,
         height=work.height,
         duration=work.duration_s,
         status=work.status,
-        error_message=stored(work.error_message, language),
+        error_message=stored(work.error_message, language) if work.expired_at is None else WORK_EXPIRED.to(language),
+        expired_at=whole_or_none(work.expired_at),
         is_public=work.is_public,
         computing_power_used=work.credits,
         created_at=whole(work.created_at),
@@ -199,70 +148,6 @@ def character_view(character: Character) -> CharacterView:
     )
 
 
-def task_view(task: Task, works: Iterable[Work], files: Files, language: Language) -> TaskView:
-    results = [_result(work, files) for work in works if work.status == "completed"]
-    return TaskView(
-        id=task.number,
-        uuid=task.task_id,
-        task_type=task.task_type,
-        model_provider=task.model_provider,
-        model_name=task.model_name,
-        renderer=task.renderer,
-        prompt=task.prompt,
-        negative_prompt=task.negative_prompt,
-        source_image_url=task.source_image_url,
-        parameters=task.parameters,
-        status=task.status,
-        progress=task.progress,
-        queue_position=task.queue_position,
-        result_url=results[0].url if results else None,
-        results=results,
-        error_code=task.error_code,
-        error_message=stored(task.error_message, language),
-        computing_power_used=task.charged,
-        billing=_billing(task),
-        created_at=whole(task.created_at),
-        started_at=whole_or_none(task.started_at),
-        finished_at=whole_or_none(task.finished_at),
-        updated_at=whole(task.updated_at),
-    )
-
-
-def as_accepted(task: Task) -> Task:
-    """The task as it was when it was accepted, however far a fast worker has got meanwhile."""
-    return msgspec.structs.replace(
-        task,
-        status="pending",
-        progress=0,
-        queue_position=task.queue_position or 1,
-        charged=0,
-        error_code=None,
-        error_message=None,
-        started_at=None,
-        finished_at=None,
-        updated_at=task.created_at,
-    )
-
-
-def _result(work: Work, files: Files) -> Result:
-    return Result(
-        work_id=work.number,
-        work_uuid=work.work_id,
-        url=_url(work.file, work, files),
-        thumbnail_url=_url(work.thumbnail, work, files),
-        content_type=work.content_type,
-        file_size=work.file_size,
-        width=work.width,
-        height=work.height,
-        duration=work.duration_s,
-    )
-
-
-def _billing(task: Task) -> Billing:
-    if not task.over:
-        return Billing("held", task.price, 0, 0)
-    return Billing("captured" if task.charged else "released", task.price, task.charged, task.price - task.charged)
-
-
-def _url(key: str | None, work: Work, files: Files) -> str | None:
+def file_url(key: str | None, work: Work, files: Files) -> str | None:
+    """Where a file of a work is to be had: by anybody if the work is public, for a day otherwise."""
     return None if key is None else files.url(key, public=work.is_public)

@@ -6,7 +6,7 @@ import msgspec
 from litestar import Controller, get, post
 
 from mintage.application.generations import Ask
-from mintage.application.refusals import RateLimited
+from mintage.application.refusals import ContentRefused, RateLimited
 from mintage.application.services import Services
 from mintage.domain.credits.decider import InsufficientCredits
 from mintage.domain.generation.decider import TaskUnknown
@@ -49,7 +49,7 @@ class ImageController(Controller):
         views.Made,
         accepted=views.StillMaking,
         body=GENERATE,
-        refusals=(InsufficientCredits, GenerationFailed, RateLimited),
+        refusals=(InsufficientCredits, ContentRefused, GenerationFailed, RateLimited),
         repeatable=True,
     )
     async def generate(self, request: Call) -> Json:
@@ -99,7 +99,7 @@ async def _ended(services: Services, user_id: str, task_id: str, *, replayed: bo
 
     A repeat of a request that failed ends here too: the key stays bound to its task, so that it cannot charge twice.
     """
-    await services.endings.wait(user_id, task_id, services.terms.generation_wait_s)
+    await services.news.wait(task_id, services.terms.generation_wait_s)
     task = await task_of(services.db, user_id, task_id)
     if task is None:
         raise TaskUnknown

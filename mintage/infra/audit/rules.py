@@ -10,13 +10,14 @@ from mintage.domain.generation import events as generation
 from mintage.domain.recharge import events as recharge
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration import events as registration
+from mintage.domain.webhook import events as webhook
 from mintage.domain.work import events as work
 from mintage.infra.audit.findings import Broken
 
 Rule = Callable[[Any, Any], bool]
 
 _OPEN: Final = {"pending", "processing"}
-_OVER: Final = {"completed", "failed"}
+_OVER: Final = {"completed", "failed", "expired"}
 
 
 def _is_known(person: Any, event: Any) -> bool:
@@ -25,6 +26,10 @@ def _is_known(person: Any, event: Any) -> bool:
 
 def _is_tried(task: Any, attempt: int) -> bool:
     return bool(task.status == "processing" and task.is_tried and attempt == task.attempt)
+
+
+def _has_webhook(hooks: Any, event: Any) -> bool:
+    return event.webhook_id in hooks.enabled
 
 
 def _in(*statuses: str) -> Rule:
@@ -74,11 +79,19 @@ RULES: Final[dict[type[Event], Rule]] = {
     work.WorkRenamed: lambda made, event: made.status in {"processing", *_OVER} and event.user_id == made.user_id,
     work.WorkPublished: lambda made, _: made.status in {"processing", *_OVER} and not made.is_public,
     work.WorkUnpublished: lambda made, _: made.status in {"processing", *_OVER} and made.is_public,
+    work.WorkExpired: lambda made, event: made.status == "completed" and event.retention_days > 0,
     work.WorkDeleted: _in(*_OVER),
     character.CharacterCreated: _unknown,
     character.CharacterRenamed: _in("there"),
     character.CharacterAvatarChanged: _in("there"),
     character.CharacterDeleted: _in("there"),
+    webhook.WebhookRegistered: lambda hooks, event: event.webhook_id not in hooks.enabled,
+    webhook.WebhookChanged: _has_webhook,
+    webhook.WebhookRotated: _has_webhook,
+    webhook.WebhookDisabled: lambda hooks, event: hooks.enabled.get(event.webhook_id) is True,
+    webhook.WebhookEnabled: lambda hooks, event: hooks.enabled.get(event.webhook_id) is False,
+    webhook.WebhookPinged: lambda hooks, event: hooks.enabled.get(event.webhook_id) is True,
+    webhook.WebhookDeleted: _has_webhook,
     recharge.RechargeRequested: lambda order, event: not order.user_id and event.amount_fen > 0 and event.credits > 0,
     recharge.RechargePaid: lambda order, event: (
         bool(order.user_id) and order.payment_reference is None and event.amount_fen == order.amount_fen
@@ -132,6 +145,10 @@ _BY: Final[dict[type[Event], str]] = {
 """The field that says once more who did it."""
 
 
+_OF_A_PERSON: Final = (registration.PersonRegistered, webhook.WebhookRegistered, webhook.WebhookChanged)
+"""Whose stream is named by the very person they speak of."""
+
+
 def require_lawful(state: Any, entry: Recorded) -> None:
     """Raise ``Broken`` if the event may not happen in this state."""
     event = entry.event
@@ -141,5 +158,5 @@ def require_lawful(state: Any, entry: Recorded) -> None:
     by = _BY.get(type(event))
     if by is not None and getattr(event, by) != entry.actor:
         raise Broken(f"{by} {getattr(event, by)}, and the command was given by {entry.actor}")
-    if isinstance(event, registration.PersonRegistered) and event.user_id != entry.key:
+    if isinstance(event, _OF_A_PERSON) and event.user_id != entry.key:
         raise Broken("registers somebody else")

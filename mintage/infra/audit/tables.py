@@ -49,6 +49,9 @@ ORIGINS: Final = {
     "queue_users": Origin("registration", "user_id"),
     "works": Origin("work", "work_id"),
     "characters": Origin("character", "character_id"),
+    "webhooks": Origin("webhook", "user_id"),
+    "webhook_subscriptions": Origin("webhook", "user_id"),
+    "webhook_tasks": Origin("generation", "task_id"),
 }
 """Of tables that are not here, rows are named by their own keys."""
 

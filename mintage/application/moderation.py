@@ -1,0 +1,74 @@
+"""Words that nobody may ask for, found however they are written."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from mintage.application.ports import Moderation
+from mintage.domain.generation.events import TaskType
+
+# Scripts that put no spaces between words: there a word is found wherever it stands.
+_UNSPACED: Final = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u30ff\u3100-\u312f\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af"
+    r"\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_LETTER: Final = rf"[^\W_{_UNSPACED}]"
+"""A letter or digit of a script in which words stand apart."""
+
+
+def words_in(text: str) -> list[str]:
+    """The words and phrases of a list, one a line; ``#`` begins a comment."""
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    return [line for line in lines if line]
+
+
+class WordList:
+    """Implements ``application.ports.Moderation``: a prompt is refused that has one of the words.
+
+    The negative prompt says what is not to be seen, and may name anything.
+    """
+
+    def __init__(self, words: Iterable[str]) -> None:
+        patterns = [_pattern(plain) for word in words if (plain := _plain(word))]
+        self._found = re.compile("|".join(patterns)).search if patterns else None
+
+    async def refuses(
+        self,
+        prompt: str,
+        negative_prompt: str | None,  # noqa: ARG002
+        *,
+        task_type: TaskType,  # noqa: ARG002
+        user_id: str,  # noqa: ARG002
+    ) -> bool:
+        return self._found is not None and self._found(_plain(prompt)) is not None
+
+
+class Each:
+    """Implements ``application.ports.Moderation``: refuses what the first of several does that refuses anything."""
+
+    def __init__(self, several: Sequence[Moderation]) -> None:
+        self._several = several
+
+    async def refuses(self, prompt: str, negative_prompt: str | None, *, task_type: TaskType, user_id: str) -> bool:
+        for one in self._several:
+            if await one.refuses(prompt, negative_prompt, task_type=task_type, user_id=user_id):
+                return True
+        return False
+
+
+NOTHING_REFUSED: Final = WordList(())
+
+
+def _plain(text: str) -> str:
+    """The same without what looks alike or cannot be seen: widths, cases, and characters that only format."""
+    seen = "".join(char for char in unicodedata.normalize("NFKC", text) if unicodedata.category(char) != "Cf")
+    return unicodedata.normalize("NFKC", seen.casefold()).strip()
+
+
+def _pattern(word: str) -> str:
+    """A whole word where words stand apart; between the words of a phrase may be anything but letters."""
+    phrase = r"[\W_]+".join(re.escape(part) for part in word.split())
+    before = rf"(?<!{_LETTER})" if re.match(_LETTER, word) else ""
+    after = rf"(?!{_LETTER})" if re.match(_LETTER, word[-1]) else ""
+    return f"{before}{phrase}{after}"

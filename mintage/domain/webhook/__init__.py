@@ -1,0 +1,1 @@
+"""A person's webhooks: the addresses at which they want to hear what happens."""

@@ -1,0 +1,48 @@
+"""Signatures by the Standard Webhooks scheme, with secrets that are stored nowhere.
+
+A webhook's secret is derived from the master key, the webhook's id and the number of the secret: a copy of the
+database does not hold it, and every process knows it. https://www.standardwebhooks.com has the scheme.
+"""
+
+from base64 import b64encode
+from datetime import datetime, timedelta
+from hashlib import sha256
+from hmac import digest
+from typing import Final
+
+from mintage.projections.webhooks import Webhook
+
+ROTATION: Final = timedelta(days=1)
+"""For so long the secret before the newest is signed with, too."""
+_PURPOSE: Final = b"mintage webhook secrets 1"
+
+
+class Signing:
+    def __init__(self, master: bytes) -> None:
+        self._key = digest(master, _PURPOSE, sha256)
+
+    def secret(self, webhook_id: str, number: int) -> str:
+        """Secret number ``number`` of a webhook, as its owner is told it: ``whsec_`` and 32 bytes in base64."""
+        return f"whsec_{b64encode(self._secret(webhook_id, number)).decode()}"
+
+    def headers(self, webhook: Webhook, message_id: str, body: bytes, now: datetime) -> dict[str, str]:
+        """What a receiver checks a message by; during a rotation there are two signatures, of which one has to fit."""
+        numbers = [webhook.secret]
+        if webhook.rotated_at is not None and now < webhook.rotated_at + ROTATION:
+            numbers.append(webhook.secret - 1)
+        timestamp = str(int(now.timestamp()))
+        keys = [self._secret(webhook.webhook_id, number) for number in numbers]
+        return {
+            "webhook-id": message_id,
+            "webhook-timestamp": timestamp,
+            "webhook-signature": " ".join(signature(key, message_id, timestamp, body) for key in keys),
+        }
+
+    def _secret(self, webhook_id: str, number: int) -> bytes:
+        return digest(self._key, f"{webhook_id}:{number}".encode(), sha256)
+
+
+def signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
+    """``v1,`` and the HMAC-SHA256 over id, time and body."""
+    signed = digest(key, f"{message_id}.{timestamp}.".encode() + body, sha256)
+    return f"v1,{b64encode(signed).decode()}"
