@@ -26,6 +26,7 @@ from mintage.application.providers import Finished, Job, Running, Told
 from mintage.application.services import Services
 from mintage.bootstrap import running, site
 from mintage.infra import worker
+from mintage.infra.pace import Pace
 from mintage.infra.settings import Settings
 from mintage.projections.queue import Claim, claim
 
@@ -119,7 +120,9 @@ async def measure(data_dir: Path) -> Measured:
     claims = Claims()
     setattr(worker, "claim", claims)  # noqa: B010
     with site(settings) as place:
-        async with running(settings, place, base_url=lambda: "", providers={BUILTIN: Instant()}) as services:
+        async with running(
+            settings, place, base_url=lambda: "", providers={BUILTIN: Instant()}, pace=Pace(ask_min_s=0.0)
+        ) as services:
             users, _ = await people(services, PEOPLE)
             waited = await waits(services, users[0], claims)
             await many(services, users, data_dir)

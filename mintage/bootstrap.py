@@ -281,7 +281,9 @@ def _crew(
     builtin = settings.builtin_concurrency or os.cpu_count() or 1
     asked = {BUILTIN: builtin, **{name: source.concurrency for name, source in catalogue.providers.items()}}
     limits = {name: asked[name] for name in makers if name in asked}
-    worker = Worker(tools, makers, limits, slots=settings.worker_slots, user_limit=settings.user_concurrency)
+    # Fewer, and jobs that only wait at their provider keep others from being begun.
+    slots = settings.worker_slots or sum(limits.values())
+    worker = Worker(tools, makers, limits, slots=slots, user_limit=settings.user_concurrency)
     aftermath, wakes = Aftermath(tools, makers), Wakes(place.conninfo)
     wakes.tell(worker.told)
     wakes.tell(aftermath.told)

@@ -385,7 +385,7 @@ class Generations:
         command = TimeOut(error_message=TIMED_OUT_MESSAGE, fence=fence)
         task = transaction.execute(GENERATION, task_id, command)
         self._give_up(transaction, task, task_id, reason, TIMED_OUT_MESSAGE)
-        return task.works
+        return () if task.aftermath is not None else task.works
 
     def _give_up(self, transaction: Transaction, task: Task, task_id: str, reason: Release, message: str) -> None:
         self._release(transaction, task.user_id, task_id, reason)

@@ -15,7 +15,7 @@ from mintage.application.transaction import OutcomeUnknown, Unavailable
 from mintage.domain.generation.decider import TaskOver
 from mintage.domain.generation.events import Outcome
 from mintage.infra.asking import MISSING_MAX
-from mintage.infra.attempts import Tools
+from mintage.infra.attempts import LOST_MAX, Tools
 from mintage.infra.measure import NotAWork
 from mintage.infra.products import job_of, keep
 from mintage.infra.store import Lost
@@ -74,6 +74,8 @@ class Aftermath:
 
     async def _see_to(self, found: Claim) -> None:
         step = self._stop if found.aftermath == "cancel" else self._look
+        if found.losses >= LOST_MAX:
+            step = self._give_up
         try:
             await step(found)
         except Unreachable as error:
@@ -98,6 +100,11 @@ class Aftermath:
         outcome: Outcome = "stopped" if is_stopped else "over"
         await self._tools.generations.close(found.task_id, outcome, worker=WORKER)
         _log.info("job %s of the cancelled task %s: %s", found.provider_job, found.task_id, outcome)
+
+    async def _give_up(self, found: Claim) -> None:
+        """What takes down whoever looks at it is not looked at for ever."""
+        _log.warning("what is left of task %s took its workers down, and is given up", found.task_id)
+        await self._tools.generations.close(found.task_id, "given_up", worker=WORKER)
 
     async def _look(self, found: Claim) -> None:
         try:
@@ -145,3 +152,5 @@ class Aftermath:
         finally:
             for work_id in set(found.works) - wanted:
                 await self._tools.media.remove_attempt(work_id, found.fence)
+            for work_id in wanted:
+                await self._tools.media.keep_attempt(work_id, found.fence)

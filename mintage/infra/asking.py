@@ -132,4 +132,6 @@ class Asking:
 
     def pause_s(self, answer: Running, asked: int) -> float:
         pace = self._pace
-        return min(pace.ask_s * 1.3**asked, pace.ask_max_s) if answer.again_in_s is None else answer.again_in_s
+        if answer.again_in_s is not None:
+            return max(answer.again_in_s, pace.ask_min_s)
+        return min(pace.ask_s * 1.3**asked, pace.ask_max_s)

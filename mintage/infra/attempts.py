@@ -82,7 +82,7 @@ class Attempt:
         try:
             if not self._is_sent and self._asking.is_late():
                 await self._time_out(fence=None)
-            elif not self._is_sent and found.attempt - found.deferrals >= LOST_MAX:
+            elif found.losses >= LOST_MAX or (not self._is_sent and found.attempt - found.deferrals >= LOST_MAX):
                 await self._fail(ABANDONED, fence=None)
             else:
                 await self._work()
@@ -138,23 +138,30 @@ class Attempt:
         await self._tools.generations.start(self.found.task_id, fence=self.found.fence, worker=self._worker)
         job = job_of(self.found, self.found.attempt + 1, await self._source())
         if not self.provider.repeats:
+            if self.progress.stopped.is_set():
+                # Nothing of it has left: it is not to look as if something had.
+                raise Stopped
             self._is_sending = True
             await self._note(
                 lambda: self._tools.generations.dispatch(self.found.task_id, job_id=job.job_id, **self._by())
             )
             self._is_sent = True
-            if self._tools.clock() >= self.leased_until:
-                # Another may have found out by now that nothing had been sent.
-                raise PutOff("this worker slept past its lease")
         try:
             async with asyncio.timeout(None if self.provider.repeats else self._create_s()):
-                answer = await self.provider.create(job, self._asking.told)
+                answer = await self.provider.create(job, self._told)
         except NotSent as error:
             raise PutOff(str(error), error.retry_in_s) from error
         except (FateUnknown, TimeoutError) as error:
             _log.warning("whether %s has task %s is not known: %s", self.found.renderer, self.found.task_id, error)
             answer = await self._asking.find_out(job)
         await self._finish(job, answer)
+
+    def _told(self, share: float) -> None:
+        """Before anything is sent providers say that they are about to. Raises ``PutOff``, ``Stopped``."""
+        if not self.provider.repeats and self._tools.clock() >= self.leased_until:
+            # Another may have found out by now that nothing had been sent.
+            raise PutOff("this worker slept past its lease")
+        self._asking.told(share)
 
     def _create_s(self) -> float:
         """How long a create may take, the deadline notwithstanding: its answer is worth more than a slot."""
@@ -238,7 +245,8 @@ class Attempt:
     async def _time_out(self, fence: int | None) -> None:
         await self._note(lambda: self._tools.generations.time_out(self.found.task_id, fence=fence, worker=self._worker))
         _log.info("task %s ran out of time", self.found.task_id)
-        await self._remove_files()
+        # Of what was sent the works may still come, late, and be stored by another at this moment.
+        await (self._tidy() if self._is_sent else self._remove_files())
 
     async def _leave(self) -> None:
         """The work was stopped: because the task is over or another's, or its time is, or this process's."""
@@ -282,8 +290,9 @@ class Attempt:
                 _log.warning("of task %s the work %s is unusable: %s", self.found.task_id, work_id, error)
                 return None
             except (OSError, Unavailable) as error:
+                # Somebody was paid for it: there is time to the deadline.
                 failures += 1
-                if failures == STORING_MAX:
+                if failures >= STORING_MAX and self._asking.is_late():
                     raise
                 _log.warning("work %s could not be stored: %s", work_id, error)
                 await self.progress.wait(self._tools.pace.backoff_s(failures))

@@ -74,7 +74,7 @@ def _picture(content: bytes) -> Made:
         name = "JPEG" if opened.format == "MPO" else str(opened.format)
         if name == "WEBP" and getattr(opened, "is_animated", False):
             raise NotAWork("a moving picture")
-    if picture.getexif().get(_ORIENTATION, 1) != 1:
+    if _is_turned(picture):
         # What turns it is in the metadata, which go.
         picture, name = upright(picture), "PNG"
         content = _png(picture)
@@ -87,6 +87,13 @@ def _picture(content: bytes) -> Made:
         width=picture.width,
         height=picture.height,
     )
+
+
+def _is_turned(picture: Image.Image) -> bool:
+    try:
+        return picture.getexif().get(_ORIENTATION, 1) != 1
+    except Exception:  # noqa: BLE001 -- broken metadata raise whatever they like, and say nothing
+        return False
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -16,7 +16,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """How long the pipeline waits for what, in seconds.
 
     A claim lasts ``lease_s`` and is renewed every ``renew_s``; the queue is looked at every ``poll_s`` even if nobody
-    says that something is due. A job is asked after ``ask_s`` at first and less and less often; what failed is tried
+    says that something is due. A job is asked after ``ask_s`` at first and less and less often, or
+    as often as its provider wants, but not more than every ``ask_min_s``; what failed is tried
     again after ``retry_s`` at first. What is under way has ``leave_s`` to come to where it can be left.
     """
 
@@ -24,6 +25,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     renew_s: float = 1.0
     poll_s: float = 2.0
     ask_s: float = 1.0
+    ask_min_s: float = 0.1
     ask_max_s: float = 10.0
     retry_s: float = 1.0
     retry_max_s: float = 60.0

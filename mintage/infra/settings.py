@@ -77,7 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The most credits that one person of finance may add or remove alone."""
     hold_s: int = 86_400
     """How long credits are held for a task that does not end, in seconds."""
-    worker_slots: int = 16
+    worker_slots: int = 0
     """How many tasks a process works on at a time."""
     builtin_concurrency: int = 0
     """How many tasks the built-in renderer works on at a time, in all processes together; 0: one for each core."""
@@ -239,7 +239,7 @@ def _out_of_range(settings: Settings) -> list[str]:
         f"MINTAGE_{name.upper()}: has to be above zero"
         for name in (
             *("queue_max", "deadline_s", "cached_streams", "generation_wait_s", "password_min", "hold_s"),
-            *("worker_slots", "user_concurrency"),
+            "user_concurrency",
         )
         if not getattr(settings, name) > 0
     ]
@@ -249,7 +249,7 @@ def _out_of_range(settings: Settings) -> list[str]:
         wrong.append(f"MINTAGE_HOLD_S: has to be at most {HOLD_S_MAX}")
     wrong += [
         f"MINTAGE_{name.upper()}: must not be below zero"
-        for name in ("adjustment_limit", "builtin_concurrency")
+        for name in ("adjustment_limit", "builtin_concurrency", "worker_slots")
         if getattr(settings, name) < 0
     ]
     if not 0 <= settings.retention_days <= RETENTION_DAYS_MAX:

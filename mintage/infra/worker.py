@@ -13,7 +13,7 @@ from mintage.application.transaction import OutcomeUnknown, Unavailable
 from mintage.infra.attempts import Attempt, Tools
 from mintage.infra.store import Lost
 from mintage.infra.wakes import DUE
-from mintage.projections.queue import claim, next_due, renew
+from mintage.projections.queue import claim, next_due, put_back, renew
 
 _log = logging.getLogger(__name__)
 
@@ -84,10 +84,13 @@ class Worker:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._tools.pace.leave_s)
 
+    def _takes_more(self) -> bool:
+        return not self._is_leaving
+
     async def _fill(self) -> float:
         """Take tasks for as long as there are any and room for them; returns for how long there is nothing to do."""
         pace = self._tools.pace
-        while self._free and not self._is_leaving:
+        while self._free and self._takes_more():
             now = self._tools.clock()
             slot = min(self._free)
             until = now + timedelta(seconds=pace.lease_s)
@@ -102,6 +105,9 @@ class Worker:
             if found is None:
                 due = await next_due(self._tools.db, now)
                 return pace.poll_s if due is None else min((due - now).total_seconds(), pace.poll_s)
+            if not self._takes_more():
+                await put_back(self._tools.db, task_id=found.task_id, fence=found.fence)
+                break
             self._free.remove(slot)
             worker = f"{self._name}-{slot}"
             attempt = Attempt(found, self._providers[found.renderer], worker, self._tools, until)

@@ -58,6 +58,7 @@ create table queue (
     fence bigint not null default 0,
     lease_until timestamptz,
     worker text,
+    losses integer not null default 0,
     progress integer not null default 0
 );
 create index queue_due on queue (due_at);
@@ -88,9 +89,10 @@ _TYPES: Final = {
     "fence": "bigint",
     "lease_until": "timestamptz",
     "worker": "text",
+    "losses": "integer",
     "progress": "integer",
 }
-_FRESH: Final[Change] = dict.fromkeys(_TYPES) | {"attempt": 0, "deferrals": 0, "fence": 0, "progress": 0}
+_FRESH: Final[Change] = dict.fromkeys(_TYPES) | {"attempt": 0, "deferrals": 0, "fence": 0, "losses": 0, "progress": 0}
 _UNSENT: Final[Change] = {"job_id": None, "provider_job": None}
 _USERS: Final = "insert into queue_users (user_id) select distinct unnest(%s::uuid[]) on conflict do nothing"
 
@@ -151,9 +153,9 @@ def _change(event: Event, at: datetime) -> Change | None:
         case GenerationResumed(fence=fence, worker=worker):
             return {"fence": fence, "worker": worker}
         case GenerationDeferred(deferrals=deferrals, retry_at=retry_at):
-            return _UNSENT | {"deferrals": deferrals, "due_at": retry_at, "lease_until": None}
+            return _UNSENT | {"deferrals": deferrals, "due_at": retry_at, "lease_until": None, "worker": None}
         case GenerationFailed(aftermath=aftermath) | GenerationCancelled(aftermath=aftermath) if aftermath is not None:
-            return {"aftermath": aftermath, "due_at": at, "lease_until": None}
+            return {"aftermath": aftermath, "due_at": at, "lease_until": None, "worker": None}
     return None
 
 
@@ -177,12 +179,15 @@ QUEUE: Final = ReadModel(
         }
     ),
     statements=statements,
-    volatile=frozenset({"fence", "lease_until", "worker", "progress", "served_at"}),
+    volatile=frozenset({"fence", "lease_until", "worker", "losses", "progress", "served_at"}),
 )
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A task handed to one worker until the lease runs out; only ``fence`` may write what became of it."""
+    """A task handed to one worker until the lease runs out; only ``fence`` may write what became of it.
+
+    ``losses`` counts the claims before that ended without a word: with their workers, as it seems.
+    """
 
     task_id: str
     number: int
@@ -190,6 +195,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     fence: int
     attempt: int
     deferrals: int
+    losses: int
     job_id: str | None
     provider_job: str | None
     aftermath: Aftermath | None
@@ -220,11 +226,13 @@ class Serial(Database, Protocol):
 
 
 _TAKEN: Final = """
-update queue q set fence = q.fence + 1, lease_until = %(until)s, worker = %(worker)s
+update queue q set fence = q.fence + 1, lease_until = %(until)s, worker = %(worker)s,
+    losses = q.losses + (q.worker is not null)::integer
 from due, tasks t where q.task_id = due.task_id and t.task_id = q.task_id
-returning q.task_id::text, q.number, q.user_id::text, q.fence, q.attempt, q.deferrals, q.job_id, q.provider_job,
-    q.aftermath, q.due_at, q.deadline_at, t.task_type, t.model_provider, t.model_name, q.renderer, q.upstream, t.prompt,
-    t.negative_prompt, t.source_image_url, t.source_file, t.parameters, t.style, t.transparent, t.price,
+returning q.task_id::text, q.number, q.user_id::text, q.fence, q.attempt, q.deferrals, q.losses, q.job_id,
+    q.provider_job, q.aftermath, q.due_at, q.deadline_at, t.task_type, t.model_provider, t.model_name, q.renderer,
+    q.upstream, t.prompt, t.negative_prompt, t.source_image_url, t.source_file, t.parameters, t.style, t.transparent,
+    t.price,
     (select array_agg(w.work_id::text order by w.position) from works w where w.task_id = q.task_id) as works"""
 
 # What has left for a provider is under way there, whoever works on it here, and is gone on with before anything else.
@@ -314,7 +322,7 @@ async def put_back(db: Database, *, task_id: str, fence: int, until: datetime | 
     """End a claim before its time; nobody else is to claim the task before ``until``."""
     await db.fetch_one(
         _Fence,
-        "update queue set lease_until = %s where task_id = %s and fence = %s returning fence",
+        "update queue set lease_until = %s, worker = null where task_id = %s and fence = %s returning fence",
         (until, task_id, fence),
     )
 

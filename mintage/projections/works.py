@@ -84,6 +84,7 @@ _CHANGES: Final = {
         "credits": "integer",
         "error_message": "text",
         "made_at": "timestamptz",
+        "to_remove": "boolean",
     },
     "failed": {"work_id": "uuid", "status": "text", "error_message": "text", "to_remove": "boolean"},
     "renamed": {"work_id": "uuid", "title": "text"},
@@ -182,6 +183,8 @@ def _change(event: Event, at: datetime) -> tuple[str, tuple[Value, ...]] | None:
                 event.credits,
                 None,
                 at,
+                # What failed and came late stays.
+                False,
             )
         case WorkFailed(error_message=error_message):
             return "failed", ("failed", error_message, True)
@@ -289,7 +292,9 @@ async def made_before(db: Database, moment: datetime, after: tuple[datetime, str
 async def to_be_removed(db: Database, after: str | None, most: int) -> list[str]:
     """The works whose files are to go and may still be there, by their ids, from ``after`` one on."""
     sql = """
-    select work_id::text from works where to_remove and (%s::uuid is null or work_id > %s::uuid)
+    select work_id::text from works w
+    where to_remove and not exists (select from queue q where q.task_id = w.task_id)
+        and (%s::uuid is null or work_id > %s::uuid)
     order by work_id limit %s"""
     return [row.work_id for row in await db.fetch(_WorkId, sql, (after, after, most))]
 

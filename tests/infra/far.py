@@ -52,6 +52,8 @@ class Far:
     async def create(self, job: Job, told: Told) -> Running | Finished:
         self.calls["create"] += 1
         self.told = told
+        # As every adapter does before anything is sent.
+        told(0.0)
         answer: Running | Finished = await _said(self.creates, job, lambda: Running(self.take(job)))
         return answer
 

@@ -32,7 +32,15 @@ from tests.infra.kit import account, grant, journal_on, register, some_id, the_l
 
 PRICE: Final = 10
 QUICK: Final = Pace(
-    lease_s=30.0, renew_s=0.1, poll_s=0.3, ask_s=0.02, ask_max_s=0.05, retry_s=0.02, retry_max_s=0.1, leave_s=10.0
+    lease_s=30.0,
+    renew_s=0.1,
+    poll_s=0.3,
+    ask_s=0.02,
+    ask_min_s=0.02,
+    ask_max_s=0.05,
+    retry_s=0.02,
+    retry_max_s=0.1,
+    leave_s=10.0,
 )
 
 

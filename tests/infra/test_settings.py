@@ -212,7 +212,7 @@ def test_a_variable_nobody_knows_is_refused_by_name() -> None:
         ("HOLD_S", "0"),
         ("HOLD_S", "31536001"),
         ("ADJUSTMENT_LIMIT", "-1"),
-        ("WORKER_SLOTS", "0"),
+        ("WORKER_SLOTS", "-1"),
         ("USER_CONCURRENCY", "0"),
         ("BUILTIN_CONCURRENCY", "-1"),
         ("PORT", "65536"),

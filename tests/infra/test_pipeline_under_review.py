@@ -1,0 +1,247 @@
+"""What a review found in the pipeline, each as it would come back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from mintage.application.providers import Job, Running
+from mintage.application.works import Works
+from mintage.infra import worker as worker_module
+from mintage.infra.attempts import LOST_MAX
+from mintage.infra.measure import measured
+from mintage.projections.works import works_of_tasks
+from tests.conftest import until
+from tests.infra.far import Far, png
+from tests.infra.kit import grant, journal_on, register, some_id
+from tests.infra.pipeline import PRICE, QUICK, Clock, Plant, plant
+from tests.infra.test_attempts import called
+
+
+@pytest.fixture
+def far() -> Far:
+    return Far()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def here(conninfo: str, tmp_path: Path, far: Far, clock: Clock) -> AsyncIterator[Plant]:
+    async with plant(conninfo, tmp_path, {"far": far}, clock=clock) as here:
+        here.work()
+        yield here
+
+
+async def delivered_late(here: Plant, far: Far, count: int = 1) -> str:
+    far.always = Running("theirs-1", again_in_s=3600.0)
+    task = await here.request(count=count, provider="brief")
+    assert (await here.over(task)).status == "failed"
+    far.always = None
+
+    async def is_completed() -> bool:
+        return (await here.task(task)).status == "completed"
+
+    await until(is_completed)
+    return task
+
+
+async def test_late_works_keep_their_files_when_the_house_is_tidied(here: Plant, far: Far) -> None:
+    task = await delivered_late(here, far)
+    await Works(here.journal, here.db, here.media).finish()
+    (work,) = await works_of_tasks(here.db, [task])
+    assert work.status == "completed"
+    assert len(here.files()) == 2
+
+
+async def test_who_ends_a_task_does_not_remove_what_comes_late(here: Plant, far: Far) -> None:
+    """In a store that takes its time to say what it holds, as a bucket may."""
+    kept = here.media.kept
+
+    async def slow(*given: Any) -> Any:
+        await asyncio.sleep(0.2)
+        return await kept(*given)
+
+    here.media.kept = slow  # type: ignore[method-assign, assignment]
+    await delivered_late(here, far, count=4)
+    await asyncio.sleep(1.0)
+    assert len(here.files()) == 8
+
+
+async def test_who_is_told_to_leave_before_anything_is_sent_sends_nothing(conninfo: str, tmp_path: Path) -> None:
+    far, inside, go = Far(), asyncio.Event(), asyncio.Event()
+    async with plant(conninfo, tmp_path, {"far": far}) as here:
+        start = here.generations.start
+
+        async def slow(*given: Any, **named: Any) -> None:
+            inside.set()
+            await go.wait()
+            await start(*given, **named)
+
+        here.generations.start = slow  # type: ignore[method-assign]
+        here.work()
+        task = await here.request()
+        await inside.wait()
+        stopping = asyncio.create_task(here.stop())
+        await asyncio.sleep(0.05)
+        go.set()
+        await stopping
+        user_id = here.user_id
+    assert not far.calls["create"]
+    await goes_on(conninfo, tmp_path, user_id, task)
+
+
+async def test_a_claim_that_comes_while_leaving_is_put_back(
+    conninfo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far, inside, go = Far(), asyncio.Event(), asyncio.Event()
+    claim = getattr(worker_module, "claim")  # noqa: B009 -- what the worker calls
+
+    async def slow(*given: Any, **named: Any) -> Any:
+        found = await claim(*given, **named)
+        if found is not None:
+            inside.set()
+            await go.wait()
+        return found
+
+    async with plant(conninfo, tmp_path, {"far": far}) as here:
+        monkeypatch.setattr(worker_module, "claim", slow)
+        here.work()
+        task = await here.request()
+        await inside.wait()
+        await here.worker.stop()
+        go.set()
+        await asyncio.sleep(0.2)
+        await here.kill()
+        user_id = here.user_id
+    monkeypatch.setattr(worker_module, "claim", claim)
+    assert not far.calls["create"]
+    await goes_on(conninfo, tmp_path, user_id, task)
+
+
+async def goes_on(conninfo: str, tmp_path: Path, user_id: str, task: str) -> None:
+    """The task is made by the next process, with one create."""
+    far = Far()
+    async with plant(conninfo, tmp_path, {"far": far}) as here:
+        here.user_id = user_id
+        here.work()
+        assert (await here.over(task)).status == "completed"
+        assert far.calls["create"] == 1
+
+
+async def test_what_takes_its_workers_down_is_not_gone_on_with_for_ever(conninfo: str, tmp_path: Path) -> None:
+    far, clock, user_id, task = Far(), Clock(), "", ""
+
+    async def hang(_: str) -> None:
+        await asyncio.Event().wait()
+
+    far.polls.extend([hang] * 50)
+    for turn in range(LOST_MAX + 1):
+        async with plant(conninfo, tmp_path, {"far": far}, clock=clock) as here:
+            here.user_id = user_id
+            task = task or await here.request()
+            user_id = here.user_id
+            here.work()
+            if turn == LOST_MAX:
+                shown = await here.over(task)
+                assert (shown.status, shown.error_code) == ("failed", "ABANDONED")
+                assert here.ledger() == (1_000, 0)
+                return
+            await called(far, "poll", turn + 1)
+            await here.kill()
+            clock.ahead += timedelta(seconds=40)
+
+
+async def test_a_provider_is_not_asked_without_a_pause(here: Plant, far: Far) -> None:
+    far.always = Running("theirs-1", again_in_s=0.0)
+    here.work()
+    task = await here.request()
+    await called(far, "poll")
+    before = far.calls["poll"]
+    await asyncio.sleep(10 * QUICK.ask_min_s)
+    assert far.calls["poll"] - before <= 12
+    await here.cancel(task)
+
+
+async def test_a_store_that_is_away_for_a_while_loses_nothing_that_was_paid_for(here: Plant) -> None:
+    write, away = here.media.write, iter(range(7))
+
+    def failing(key: str, content: bytes) -> None:
+        if next(away, None) is not None:
+            raise OSError("away")
+        write(key, content)
+
+    here.media.write = failing  # type: ignore[method-assign]
+    task = await here.request()
+    assert (await here.over(task)).status == "completed"
+    assert here.ledger() == (1_000 - PRICE, 0)
+
+
+async def test_who_slept_while_it_uploaded_sends_nothing_afterwards(conninfo: str, tmp_path: Path) -> None:
+    far, clock, inside, go = Far(finds=True), Clock(), asyncio.Event(), asyncio.Event()
+
+    async def uploads_first(job: Job) -> Running:
+        told = far.told
+        inside.set()
+        await go.wait()
+        told(0.0)
+        return Running(far.take(job))
+
+    far.creates.append(uploads_first)
+    async with plant(conninfo, tmp_path, {"far": far}, clock=clock, pace=replace(QUICK, renew_s=600.0)) as slept:
+        slept.work()
+        task = await slept.request()
+        await inside.wait()
+        clock.ahead = timedelta(seconds=31)
+        slept.wakes._told.clear()
+        async with plant(conninfo, tmp_path, {"far": far}, clock=clock) as here:
+            here.user_id = slept.user_id
+            here.work()
+            assert (await here.over(task)).status == "completed"
+            go.set()
+            await asyncio.sleep(0.3)
+            assert len(far.jobs) == 1
+
+
+async def test_jobs_that_wait_far_away_keep_nobody_elses_from_being_begun(conninfo: str, tmp_path: Path) -> None:
+    far, other = Far(), Far()
+    far.always = Running("x", again_in_s=600.0)
+    limits = {"far": 4, "else": 4}
+    async with plant(
+        conninfo, tmp_path, {"far": far, "else": other}, slots=sum(limits.values()), limits=limits
+    ) as here:
+        here.work()
+        for _ in range(4):
+            await here.request()
+        await called(far, "create", 4)
+        somebody = await here.somebody()
+        task = await here.request(somebody, provider="other")
+        assert (await here.over(task, somebody)).status == "completed"
+
+
+def test_broken_metadata_are_no_reason_to_lose_a_picture() -> None:
+    good = png()
+    # An eXIf chunk of two bytes, which no reader makes anything of.
+    broken = good[:33] + bytes.fromhex("0000000265584966") + b"MM" + bytes.fromhex("06641700") + good[33:]
+    made = measured(broken, "image")
+    assert (made.width, made.height) == (16, 16)
+
+
+@pytest.mark.parametrize("amount", [2**31, 2**63])
+async def test_a_number_that_is_too_large_fails_alone(conninfo: str, amount: int) -> None:
+    async with journal_on(conninfo) as journal:
+        people = [some_id(), some_id()]
+        for user_id in people:
+            await journal.transact(register(user_id, f"u{user_id[-12:]}"), actor=user_id)
+        asked: list[Awaitable[Any]] = [
+            journal.transact(grant(user_id, some), actor=user_id)
+            for user_id, some in zip(people, (5, amount), strict=True)
+        ]
+        fine, _ = await asyncio.gather(*asked, return_exceptions=True)
+        assert fine == 5
