@@ -103,6 +103,7 @@ _STORED: Final = {
         Text("多次尝试后仍未完成", "Not done after several attempts; nothing was charged"),
         Text("内容不符合服务商的使用规定，未扣除积分", "The provider does not allow this; nothing was charged"),
         Text("服务商不接受这些参数，未扣除积分", "The provider does not take this request; nothing was charged"),
+        Text("结果未能保存，未扣除积分", "What was made could not be stored; nothing was charged"),
         Text("服务商暂时不可用，未扣除积分", "The provider is not available at the moment; nothing was charged"),
         Text(
             "无法确认服务商是否已收到请求，未扣除积分",

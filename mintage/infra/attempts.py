@@ -22,6 +22,7 @@ from mintage.infra.causes import (
     BLAMED,
     FAILED,
     INTERRUPTED,
+    NOT_STORED,
     PROVIDER_UNAVAILABLE,
     SOURCE_REFUSED,
     SOURCE_UNAVAILABLE,
@@ -146,6 +147,7 @@ class Attempt:
                 lambda: self._tools.generations.dispatch(self.found.task_id, job_id=job.job_id, **self._by())
             )
             self._is_sent = True
+            self._told(0.0)
         try:
             async with asyncio.timeout(None if self.provider.repeats else self._create_s()):
                 answer = await self.provider.create(job, self._told)
@@ -293,7 +295,7 @@ class Attempt:
                 # Somebody was paid for it: there is time to the deadline.
                 failures += 1
                 if failures >= STORING_MAX and self._asking.is_late():
-                    raise
+                    raise Failed(NOT_STORED, error) from error
                 _log.warning("work %s could not be stored: %s", work_id, error)
                 await self.progress.wait(self._tools.pace.backoff_s(failures))
 

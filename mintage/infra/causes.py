@@ -13,6 +13,7 @@ SOURCE_REFUSED: Final = "SOURCE_REFUSED", "源图片地址或内容不被接受�
 CONTENT_REFUSED: Final = "CONTENT_REFUSED", "内容不符合服务商的使用规定，未扣除积分"
 REQUEST_REFUSED: Final = "REQUEST_REFUSED", "服务商不接受这些参数，未扣除积分"
 PROVIDER_UNAVAILABLE: Final = "PROVIDER_UNAVAILABLE", "服务商暂时不可用，未扣除积分"
+NOT_STORED: Final = "NOT_STORED", "结果未能保存，未扣除积分"
 CREATE_AMBIGUOUS: Final = "CREATE_AMBIGUOUS", "无法确认服务商是否已收到请求，未扣除积分"
 INTERRUPTED: Final = "INTERRUPTED"
 """Why an attempt is put off whose worker was told to stop."""

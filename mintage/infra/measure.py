@@ -91,7 +91,7 @@ def _picture(content: bytes) -> Made:
 
 def _is_turned(picture: Image.Image) -> bool:
     try:
-        return picture.getexif().get(_ORIENTATION, 1) != 1
+        return bool(picture.getexif().get(_ORIENTATION, 1) != 1)
     except Exception:  # noqa: BLE001 -- broken metadata raise whatever they like, and say nothing
         return False
 

@@ -94,6 +94,7 @@ async def test_a_failed_task_says_why_in_the_readers_language(client: httpx.Asyn
         causes.REQUEST_REFUSED[1],
         causes.PROVIDER_UNAVAILABLE[1],
         causes.CREATE_AMBIGUOUS[1],
+        causes.NOT_STORED[1],
         TIMED_OUT_MESSAGE,
         CANCELLED_MESSAGE,
     ],

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from mintage.application.providers import Job, Running
+from mintage.application.transaction import Unavailable
 from mintage.application.works import Works
 from mintage.infra import worker as worker_module
 from mintage.infra.attempts import LOST_MAX
@@ -181,6 +182,17 @@ async def test_a_store_that_is_away_for_a_while_loses_nothing_that_was_paid_for(
     task = await here.request()
     assert (await here.over(task)).status == "completed"
     assert here.ledger() == (1_000 - PRICE, 0)
+
+
+async def test_what_could_not_be_stored_to_the_end_is_not_called_ambiguous(here: Plant) -> None:
+    def failing(key: str, content: bytes) -> None:
+        raise Unavailable("the store of files does not answer")
+
+    here.media.write = failing  # type: ignore[method-assign]
+    task = await here.request(provider="brief")
+    shown = await here.over(task)
+    assert (shown.status, shown.error_code) == ("failed", "NOT_STORED")
+    assert here.ledger() == (1_000, 0)
 
 
 async def test_who_slept_while_it_uploaded_sends_nothing_afterwards(conninfo: str, tmp_path: Path) -> None:
