@@ -306,12 +306,12 @@ class _Fence(msgspec.Struct):
 
 
 async def renew(db: Database, *, task_id: str, fence: int, until: datetime, progress: int) -> bool:
-    """Keep a claim on a task alive; False if it is not ours any more, or the task is over."""
+    """Keep a claim on a task alive; False if it is not ours any more, was put back, or the task is over."""
     row = await db.fetch_one(
         _Fence,
         # Who goes on with another's attempt does not know yet how far it was.
         "update queue set lease_until = %s, progress = greatest(progress, %s) "
-        "where task_id = %s and fence = %s and aftermath is null "
+        "where task_id = %s and fence = %s and worker is not null and aftermath is null "
         "returning fence",
         (until, progress, task_id, fence),
     )

@@ -273,3 +273,18 @@ class TestWaking:
             for _ in range(2):
                 task = await here.request()
                 assert (await here.over(task)).status == "completed"
+
+
+async def test_what_was_put_back_is_not_taken_again_by_a_heartbeat_under_way(conninfo: str, tmp_path: Path) -> None:
+    async with plant(conninfo, tmp_path, {}) as here:
+        await here.request()
+        now = utc_now()
+        later = now + timedelta(seconds=30)
+        asked: Any = {"worker": "w", "now": now, "until": later, "limits": {"far": 1}, "user_limit": 1}
+        found = await claim(here.db, **asked)
+        assert found is not None
+        await put_back(here.db, task_id=found.task_id, fence=found.fence)
+        assert not await renew(here.db, task_id=found.task_id, fence=found.fence, until=later, progress=1)
+        again = await claim(here.db, **asked)
+        assert again is not None
+        assert (again.task_id, again.losses) == (found.task_id, 0)
