@@ -64,12 +64,34 @@ create table queue (
 create index queue_due on queue (due_at);
 create index queue_user on queue (user_id);
 create index queue_aftermath on queue (due_at) where aftermath is not null;
+create index queue_deadlines on queue (deadline_at, task_id) where aftermath is null;
+create index queue_leases on queue (lease_until) where lease_until is not null;
+create index queue_sent on queue (task_id)
+    where aftermath is null and (job_id is not null or provider_job is not null);
+create index queue_unsent on queue (user_id, renderer, priority, number) include (due_at, attempt)
+    where aftermath is null and job_id is null and provider_job is null;
 create index queue_waiting on queue (user_id, priority, number) where attempt = 0;
-create index queue_at_work on queue (task_id) where attempt > 0 and aftermath is null;
+create index queue_at_work on queue (task_id)
+    where attempt > 0 and aftermath is null and (lease_until is not null or job_id is not null);
 create table queue_users (
     user_id uuid primary key,
     served_at timestamptz
 );
+create table queue_lines (
+    user_id uuid not null,
+    renderer text not null,
+    priority integer not null,
+    waiting integer not null,
+    oldest bigint,
+    due_at timestamptz,
+    served_at timestamptz,
+    primary key (user_id, renderer, priority)
+);
+create index queue_turns on queue_lines (renderer, priority desc, served_at nulls first, oldest);
+"""
+"""``queue_lines`` sums up each person's tasks that have not left for a provider, for claims to walk by turn.
+
+``waiting`` counts those never begun; ``oldest`` and ``due_at`` are the least of all; ``served_at`` is the person's.
 """
 
 _TYPES: Final = {
@@ -95,6 +117,28 @@ _TYPES: Final = {
 _FRESH: Final[Change] = dict.fromkeys(_TYPES) | {"attempt": 0, "deferrals": 0, "fence": 0, "losses": 0, "progress": 0}
 _UNSENT: Final[Change] = {"job_id": None, "provider_job": None}
 _USERS: Final = "insert into queue_users (user_id) select distinct unnest(%s::uuid[]) on conflict do nothing"
+# Rows of tasks are locked before lines, here as by claims, and lines in the order of their keys: no two wait in a ring.
+_LOCK: Final = "select from queue where task_id = any(%s::uuid[]) for update"
+_LINE_UP: Final = """
+insert into queue_lines as l (user_id, renderer, priority, waiting, oldest, due_at, served_at)
+select line.user_id, line.renderer, line.priority, now.waiting, now.oldest, now.due_at, u.served_at
+from (
+    select distinct user_id, renderer, priority from queue where task_id = any(%s::uuid[]) order by 1, 2, 3
+) line
+join queue_users u on u.user_id = line.user_id
+cross join lateral (
+    select count(*) filter (where q.attempt = 0) as waiting, min(q.number) as oldest, min(q.due_at) as due_at
+    from queue q
+    where q.user_id = line.user_id and q.renderer = line.renderer and q.priority = line.priority
+    and q.aftermath is null and q.job_id is null and q.provider_job is null and q.task_id <> all(%s::uuid[])
+) now
+order by 1, 2, 3
+on conflict (user_id, renderer, priority)
+do update set waiting = excluded.waiting, oldest = excluded.oldest, due_at = excluded.due_at"""
+_LEAVE: Final = """
+delete from queue_lines l using queue q
+where q.task_id = any(%s::uuid[]) and l.oldest is null
+and l.user_id = q.user_id and l.renderer = q.renderer and l.priority = q.priority"""
 
 
 def statements(entries: Sequence[Recorded]) -> list[Statement]:
@@ -113,6 +157,9 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
             changes.pop(key, None)
             gone.append(key)
     writes = []
+    known = [*changes, *gone]
+    if known:
+        writes.append(Statement(_LOCK, (known,)))
     if users:
         writes.append(Statement(_USERS, (users,)))
     if new:
@@ -124,6 +171,10 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
     writes += [
         update("queue", "task_id", {name: _TYPES[name] for name in names}, rows) for names, rows in alike.items()
     ]
+    if touched := [*new, *known]:
+        writes.append(Statement(_LINE_UP, (touched, gone)))
+    if known:
+        writes.append(Statement(_LEAVE, (known,)))
     if gone:
         writes.append(Statement("delete from queue where task_id = any(%s::uuid[])", (gone,)))
     return writes
@@ -161,7 +212,7 @@ def _change(event: Event, at: datetime) -> Change | None:
 
 QUEUE: Final = ReadModel(
     name="queue",
-    tables=("queue", "queue_users"),
+    tables=("queue", "queue_users", "queue_lines"),
     schema=SCHEMA,
     events=frozenset(
         {
@@ -236,30 +287,56 @@ returning q.task_id::text, q.number, q.user_id::text, q.fence, q.attempt, q.defe
     (select array_agg(w.work_id::text order by w.position) from works w where w.task_id = q.task_id) as works"""
 
 # What has left for a provider is under way there, whoever works on it here, and is gone on with before anything else.
+# Of the rest only as many lines are looked at as are in front of the first in which there is something to take: what
+# passes over a line stands where the planner cannot take it for a reason to look at all of them and sort.
 _CLAIM: Final = f"""
 with served as (
     select * from unnest(%(renderers)s::text[], %(limits)s::integer[]) as served (renderer, most)
-), under_way as (
+), sent as materialized (
+    select * from queue where aftermath is null and (job_id is not null or provider_job is not null)
+), under_way as materialized (
+    select user_id, renderer from sent
+    union all
     select user_id, renderer from queue
-    where aftermath is null and (lease_until >= %(now)s or job_id is not null or provider_job is not null)
-), busy_users as (
-    select user_id, count(*) as n from under_way group by user_id
-), busy_renderers as (
-    select renderer, count(*) as n from under_way group by renderer
-), due as (
-    select q.task_id, q.user_id from queue q join served s on s.renderer = q.renderer
+    where lease_until >= %(now)s and aftermath is null and job_id is null and provider_job is null
+), resumed as materialized (
+    select q.task_id, q.user_id from sent join queue q using (task_id)
     left join queue_users u on u.user_id = q.user_id
-    left join busy_users bu on bu.user_id = q.user_id left join busy_renderers br on br.renderer = q.renderer
-    where q.due_at <= %(now)s and q.aftermath is null and (q.lease_until is null or q.lease_until < %(now)s)
-    and (
-        q.job_id is not null or q.provider_job is not null
-        or (coalesce(bu.n, 0) < %(user_limit)s and coalesce(br.n, 0) < s.most)
-    )
-    order by q.job_id is null and q.provider_job is null, q.priority desc, u.served_at nulls first, q.number
+    where q.renderer = any(%(renderers)s) and q.due_at <= %(now)s
+    and q.aftermath is null and (q.lease_until is null or q.lease_until < %(now)s)
+    order by q.priority desc, u.served_at nulls first, q.number
     limit 1
     for update of q skip locked
+), begun as materialized (
+    select found.task_id, found.user_id from served s cross join lateral (
+        select q.*, l.user_id, l.priority, l.served_at from queue_lines l cross join lateral (
+            select q.task_id, q.number from queue q
+            where l.due_at <= %(now)s and l.user_id <> all(array(
+                select user_id from under_way group by user_id having count(*) >= %(user_limit)s
+            ))
+            and q.user_id = l.user_id and q.renderer = l.renderer and q.priority = l.priority
+            and q.aftermath is null and q.job_id is null and q.provider_job is null
+            and q.due_at <= %(now)s and (q.lease_until is null or q.lease_until < %(now)s)
+            order by q.number limit 1
+            for update skip locked
+        ) q
+        where l.renderer = s.renderer
+        order by l.priority desc, l.served_at nulls first, l.oldest limit 1
+    ) found
+    where not exists (select from resumed)
+    and s.most > (select count(*) from under_way w where w.renderer = s.renderer)
+    order by found.priority desc, found.served_at nulls first, found.number
+    limit 1
+), due as materialized (
+    select * from resumed union all select * from begun
 ), turn as (
     update queue_users u set served_at = %(now)s from due where u.user_id = due.user_id
+), lines as materialized (
+    select l.user_id, l.renderer, l.priority from queue_lines l join due using (user_id)
+    order by 1, 2, 3 for update of l
+), turns as (
+    update queue_lines l set served_at = %(now)s from lines
+    where l.user_id = lines.user_id and l.renderer = lines.renderer and l.priority = lines.priority
 )
 {_TAKEN}"""
 
@@ -327,6 +404,13 @@ async def put_back(db: Database, *, task_id: str, fence: int, until: datetime | 
     )
 
 
+_NEXT_DUE: Final = """
+select least(
+    (select min(greatest(due_at, lease_until)) from queue where lease_until > %(now)s),
+    (select min(due_at) from queue where due_at > %(now)s and (lease_until is null or lease_until <= %(now)s))
+) as at"""
+
+
 class _Moment(msgspec.Struct):
     at: datetime | None
 
@@ -336,11 +420,8 @@ async def next_due(db: Database, now: datetime) -> datetime | None:
 
     Tasks that only wait for their turn do not count.
     """
-    row = await db.fetch_one(
-        _Moment,
-        "select min(at) as at from (select greatest(due_at, lease_until) as at from queue) as moments where at > %s",
-        (now,),
-    )
+    params: Any = {"now": now}
+    row = await db.fetch_one(_Moment, _NEXT_DUE, params)
     return None if row is None else row.at
 
 

@@ -126,7 +126,7 @@ class TestFairness:
             await here.request(user)
         assert (found := await next_for(here)) is not None
         assert found.user_id == ann
-        none = {"queue": 0, "queue_users": 0}
+        none = {"queue": 0, "queue_users": 0, "queue_lines": 0}
         assert (await asyncio.to_thread(rebuild, here.conninfo, VAULT, QUEUE)).differences == none
         assert (found := await next_for(here)) is not None
         assert found.user_id == bob

@@ -47,6 +47,7 @@ ORIGINS: Final = {
     "tasks": Origin("generation", "task_id"),
     "queue": Origin("generation", "task_id"),
     "queue_users": Origin("registration", "user_id"),
+    "queue_lines": Origin("registration", "user_id"),
     "works": Origin("work", "work_id"),
     "characters": Origin("character", "character_id"),
     "webhooks": Origin("webhook", "user_id"),
