@@ -44,7 +44,7 @@ secrets:  ## the secrets of docker-compose.yml, each made once
 	@cd secrets && { test -e database_password || head -c 24 /dev/urandom | base64 | tr +/ -_ > database_password; }
 	@cd secrets && { test -e database_url || \
 		echo "postgresql://mintage:$$(cat database_password)@postgres:5432/mintage" > database_url; }
-	@cd secrets && touch smtp_url google_client_secret s3_secret && chmod 644 *
+	@cd secrets && touch smtp_url google_client_secret s3_secret moderation_key && chmod 644 *
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

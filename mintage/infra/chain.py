@@ -56,7 +56,9 @@ class Heads:
             stream = entry.stream
             if stream not in before and stream not in missing:
                 version, head = known.get(stream, _NONE)
-                if version == entry.version - 1:
+                if entry.version == 1:
+                    before[stream] = GENESIS
+                elif version == entry.version - 1:
                     before[stream] = head
                 else:
                     missing[stream] = entry.version - 1

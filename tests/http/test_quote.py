@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any, cast
 
+import httpcore
 import httpx
 import msgspec
 import pytest
@@ -11,8 +12,7 @@ import pytest
 from mintage.application.catalogue import Catalogue
 from mintage.application.services import Services
 from mintage.http.app import create_app
-from mintage.infra import sources
-from mintage.infra.sources import SourceUnavailable
+from mintage.infra import guard
 from tests.conftest import BASE_URL, Token
 from tests.contract import Checked
 from tests.http.pictures import pictures
@@ -34,9 +34,9 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test asks the internet for anything."""
 
     async def resolve(host: str, port: int) -> Sequence[str]:
-        raise SourceUnavailable(f"{host} is not asked for in tests")
+        raise httpcore.ConnectError(f"{host} is not asked for in tests")
 
-    monkeypatch.setattr(sources, "addresses_of", resolve)
+    monkeypatch.setattr(guard, "addresses_of", resolve)
 
 
 async def quoted(client: httpx.AsyncClient, me: Headers, body: dict[str, Any]) -> dict[str, Any]:

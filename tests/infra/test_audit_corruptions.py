@@ -530,13 +530,10 @@ def cell_changed(table: str, volatile: frozenset[str]) -> Corruption:
     def corrupt(conninfo: str, rng: random.Random) -> list[Place]:
         place, named = _some_row(conninfo, table, rng)
         origin = ORIGINS.get(table)
-        name, kind = rng.choice(
-            [
-                (name, kind)
-                for name, kind in _columns(conninfo, table)
-                if name not in volatile and (origin is None or name != origin.key)
-            ]
-        )
+        columns = [(name, kind) for name, kind in _columns(conninfo, table) if name not in volatile]
+        # A row whose key is another one is missed under its own; where there is nothing else that is enough.
+        others = [(name, kind) for name, kind in columns if origin is None or name != origin.key]
+        name, kind = rng.choice(others or columns)
         _free(conninfo, table)
         run_sql(
             conninfo, f"update {table} set \"{name}\" = {_OTHERWISE[kind].format(f'{name}')} where ctid = '{place}'"
