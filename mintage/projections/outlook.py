@@ -79,17 +79,51 @@ def seconds_to_wait(position: int, usual_s: float, at_work: int) -> int:
     return max(1, math.ceil((ahead + 1) * usual_s))
 
 
-# Evaluated only where something waits.
-_LINE: Final = """
+def _line(condition: str) -> str:
+    """Everybody who waits, under a condition that is looked at first and once."""
+    return f"""
 line as materialized (
-    select waiting.user_id, waiting.priority, waiting.tasks, u.served_at, row_number() over (
-        partition by waiting.priority order by u.served_at nulls first, waiting.oldest
+    select waiting.*, row_number() over (
+        partition by waiting.priority order by waiting.served_at nulls first, waiting.oldest
     ) as turn
     from (
-        select user_id, priority, count(*) as tasks, min(number) as oldest from queue where attempt = 0
+        select user_id, priority, sum(waiting)::bigint as tasks, min(oldest) as oldest, max(served_at) as served_at
+        from queue_lines where waiting > 0 and {condition}
         group by user_id, priority
     ) waiting
-    left join queue_users u on u.user_id = waiting.user_id
+)"""
+
+
+# A person's n-th task comes after n - 1 rounds, which each took a task from whoever had as many, and in its own round
+# after those who have an n-th task and whose turn is before. All is told in one pass over the line, and over the tasks
+# of those whose places are asked for, however many these are.
+_PLACES: Final = f"""
+asked as materialized (
+    select user_id, max(number) as newest from t where status = 'pending' group by user_id
+), own as materialized (
+    select o.user_id, o.number, o.priority, row_number() over (
+        partition by o.user_id, o.priority order by o.number
+    ) as nth
+    from asked join queue o on o.user_id = asked.user_id and o.attempt = 0 and o.number <= asked.newest
+), waits as materialized (
+    select own.* from t join own using (number) where t.status = 'pending'
+), {_line("exists (select from asked)")},
+sizes as materialized (
+    select priority, tasks, count(*) as people from line group by priority, tasks
+), rounds as materialized (
+    select a.priority, a.nth, (
+        select sum(case when s.priority > a.priority then s.tasks else least(s.tasks, a.nth - 1) end * s.people)
+        from sizes s where s.priority >= a.priority
+    ) as before
+    from (select distinct priority, nth from waits) a
+), turns as materialized (
+    select r.priority, r.nth, r.before, those.user_id, those.place from rounds r cross join lateral (
+        select l.user_id, row_number() over (order by l.turn) as place
+        from line l where l.priority = r.priority and l.tasks >= r.nth
+    ) those
+), places as materialized (
+    select w.number, (turns.before + turns.place)::bigint as queue_position
+    from waits w join turns on turns.user_id = w.user_id and turns.priority = w.priority and turns.nth = w.nth
 )"""
 _USUAL: Final = f"""
     select percentile_cont(0.5) within group (order by extract(epoch from done.finished_at - done.started_at))
@@ -115,28 +149,16 @@ with t as materialized (select * from tasks t where {which}),
 usual as materialized (
     select kind.renderer, kind.task_type, ({_USUAL}) as usual_s
     from (select distinct renderer, task_type from t where status in ('pending', 'processing')) kind
-), {_LINE}
+), {_PLACES}
 select t.task_id::text, t.number, t.version, t.status, t.started_at, t.updated_at,
     case when t.status = 'completed' then 100 else coalesce(q.progress, 0) end as progress,
-    case when t.status = 'pending' then (
-        select own.nth + coalesce(sum(case
-            when other.priority > q.priority then other.tasks
-            else least(other.tasks, own.nth - (other.turn > mine.turn)::integer)
-        end), 0)
-        from (
-            select count(*) as nth from queue o
-            where o.user_id = t.user_id and o.priority = q.priority and o.attempt = 0 and o.number <= t.number
-        ) own
-        join line mine on mine.user_id = t.user_id and mine.priority = q.priority
-        left join line other on other.priority > q.priority
-            or (other.priority = q.priority and other.user_id <> t.user_id)
-        group by own.nth
-    )::bigint end as queue_position,
+    places.queue_position,
     case when t.status in ('pending', 'processing') then usual.usual_s end as usual_s,
     case when t.status = 'pending' then {_AT_WORK} end as at_work{columns}
 from t
 left join queue q on q.task_id = t.task_id and q.aftermath is null
 left join usual on usual.renderer = t.renderer and usual.task_type = t.task_type
+left join places on places.number = t.number
 order by t.number desc"""
 
 
@@ -145,7 +167,7 @@ _STATES: Final = standing("", "t.task_id = any(%s::uuid[])")
 _OUTLOOK: Final = f"""
 with kind as (
     select %(renderer)s::text as renderer, %(task_type)s::text as task_type, %(priority)s::integer as priority
-), {_LINE},
+), {_line("true")},
 own as (
     select coalesce(mine.tasks, 0) + 1 as nth, coalesce(mine.turn, 0.5 + (
         select count(*) from line other where other.priority = kind.priority and (

@@ -10,6 +10,7 @@ import pytest
 
 from mintage.infra.database import Pool
 from mintage.infra.rebuild import rebuild
+from mintage.projections.outlook import states_of
 from mintage.projections.queue import QUEUE, Claim, claim, next_due
 from tests.conftest import VAULT
 from tests.infra.kit import a_day, journal_on, rows, run_sql
@@ -79,7 +80,7 @@ class Explained:
 
 
 def _looked_at(node: dict[str, Any]) -> Iterator[float]:
-    if node["Node Type"] in {"Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Heap Scan"}:
+    if node["Node Type"] in {"Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Heap Scan", "CTE Scan"}:
         discarded = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
         yield (node["Actual Rows"] + discarded) * node["Actual Loops"]
     for below in node.get("Plans", ()):
@@ -119,6 +120,18 @@ class TestCost:
     async def test_if_all_pause_only_the_lines_are_looked_at(self, conninfo: str) -> None:
         fill(conninfo, people=200, due_at=NOW + timedelta(seconds=1))
         assert await cost(conninfo) < 250
+
+    async def test_the_places_of_many_cost_no_more_than_a_pass_over_the_line(self, conninfo: str) -> None:
+        fill(conninfo, people=1_000)
+        watched = [task_id for (task_id,) in rows(conninfo, "select task_id::text from queue where number <= 2000")]
+        costs = []
+        for some in (watched[:1], watched):
+            db = Explained(conninfo)
+            await states_of(db, some)
+            costs.append(db.looked_at)
+        one, many = costs
+        assert one < 10 * 1_000, "everybody's line a few times over, and little else"
+        assert many < 10 * TASKS, "not everybody's line for each of them"
 
 
 # What is to be taken, told without a thought for what it costs.
