@@ -113,11 +113,11 @@ def site(settings: Settings) -> Iterator[Site]:
 
 
 def catalogue_of(settings: Settings) -> Catalogue:
-    """The operator's catalogue, or the built-in one.
-
-    Raises ``msgspec.ValidationError`` and ``SettingsRefused`` naming what is wrong in it.
-    """
-    catalogue = msgspec.convert(tomllib.loads(_own_or_built_in(settings.catalogue, "catalogue.toml")), Catalogue)
+    """The operator's catalogue, or the built-in one. Raises ``SettingsRefused`` naming what is wrong in it."""
+    try:
+        catalogue = msgspec.convert(tomllib.loads(_own_or_built_in(settings.catalogue, "catalogue.toml")), Catalogue)
+    except (OSError, ValueError) as error:
+        raise SettingsRefused(f"MINTAGE_CATALOGUE: {settings.catalogue}: {error}") from error
     refuse_unservable(catalogue)
     return catalogue
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -12,6 +12,8 @@ from mintage.domain.generation.events import Parameter, TaskType
 
 BUILTIN: Final = "builtin"
 """The renderer that comes with the product."""
+COUNT_MAX: Final = 4
+"""The most works of one request: the documents know of no more."""
 
 
 class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,7 +51,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     renderer: str
     tasks: tuple[TaskType, ...]
-    price: int
+    price: Annotated[int, msgspec.Meta(ge=1)]
     upstream: str = ""
     deadline_s: Annotated[int, msgspec.Meta(ge=1)] = 3600
     priority: int = 0
@@ -76,13 +78,16 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return values
 
 
+_Bonus: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class Money(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whole credits all; ``credits_per_yuan`` is what CNY 1 buys."""
 
-    credits_per_yuan: int
-    signup_bonus: int
-    referral_bonus_referrer: int
-    referral_bonus_newcomer: int
+    credits_per_yuan: Annotated[int, msgspec.Meta(ge=1)]
+    signup_bonus: _Bonus
+    referral_bonus_referrer: _Bonus
+    referral_bonus_newcomer: _Bonus
 
 
 class UnknownModel(Refusal):
@@ -94,7 +99,10 @@ class UnknownModel(Refusal):
 
 
 class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Every model is served by the built-in renderer or by one of the providers; ``ValueError`` otherwise."""
+    """Every model has somebody who makes it, bounds that something fits, and a name of its own for each task.
+
+    Raises ``ValueError`` otherwise, with the entry named.
+    """
 
     money: Money
     models: tuple[Model, ...]
@@ -103,12 +111,20 @@ class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if BUILTIN in self.providers:
             raise ValueError(f"providers.{BUILTIN}: that name is taken by the built-in renderer")
+        sold: set[tuple[str, str, TaskType]] = set()
         for model in self.models:
             called = f"models: {model.provider}/{model.name}"
             if model.renderer not in {BUILTIN, *self.providers}:
                 raise ValueError(f"{called}: there is no provider {model.renderer!r}")
             if model.renderer != BUILTIN and not model.upstream:
                 raise ValueError(f"{called}: upstream is missing, its name at {model.renderer}")
+            for task in model.tasks:
+                if (model.provider, model.name, task) in sold:
+                    raise ValueError(f"{called}: {task} is there twice")
+                sold.add((model.provider, model.name, task))
+            for name, bounds in model.parameters.items():
+                if reason := _unfit(name, bounds):
+                    raise ValueError(f"{called}: parameters.{name}: {reason}")
 
     def model(self, task: TaskType, provider: str | None, name: str | None) -> Model:
         """The first model that can do the task and fits what the caller named, if anything."""
@@ -117,6 +133,18 @@ class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 return model
         known = any(task in model.tasks and provider in {None, model.provider} for model in self.models)
         raise UnknownModel("model_name" if known else "model_provider")
+
+
+def _unfit(name: str, bounds: Bounds) -> str | None:
+    """Why nobody could use a parameter as it is described, if so."""
+    low, high = bounds.min, bounds.max
+    if low is not None and high is not None and not low <= high:
+        return f"min {low} is above max {high}"
+    if name == "count" and not (bounds.type == "integer" and (low or 0) >= 1 and (high or math.inf) <= COUNT_MAX):
+        return f"has to be an integer with a min of at least 1 and a max of at most {COUNT_MAX}"
+    if bounds.default is not None and _breach(bounds.default, bounds):
+        return f"the default {bounds.default!r} is not among what it may be"
+    return None
 
 
 def _breach(value: Any, bounds: Bounds) -> Reason | None:

@@ -115,6 +115,41 @@ def test_everything_wrong_is_named_at_once() -> None:
     assert list(refused.value.fields) == ["parameters.width", "parameters.style", "parameters.note"]
 
 
+@pytest.mark.parametrize(
+    ("name", "bounds", "reason"),
+    [
+        ("width", Bounds(type="integer", min=2, max=1), "min 2 is above max 1"),
+        ("width", Bounds(type="number", min=float("nan"), max=1), "min nan is above max 1"),
+        ("width", Bounds(type="integer", min=64, default=63), "the default 63 is not among"),
+        ("width", Bounds(type="integer", max=64, default=65), "the default 65 is not among"),
+        ("width", Bounds(type="integer", default=1.0), "the default 1.0 is not among"),
+        ("style", Bounds(type="string", choices=("oil",), default="ink"), "the default 'ink' is not among"),
+        ("style", Bounds(type="string", default=1), "the default 1 is not among"),
+        *(
+            ("count", bounds, "has to be an integer with a min of at least 1 and a max of at most 4")
+            for bounds in (
+                Bounds(type="number", min=1, max=4),
+                Bounds(type="string"),
+                Bounds(type="integer", min=1),
+                Bounds(type="integer", max=4),
+                Bounds(type="integer", min=0, max=4),
+                Bounds(type="integer", min=1, max=5),
+            )
+        ),
+    ],
+)
+def test_a_parameter_that_cannot_be_kept_to_is_refused(name: str, bounds: Bounds, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"^models: stability/xl: parameters.{name}: {reason}"):
+        Catalogue(money=CATALOGUE.money, models=(msgspec.structs.replace(MODEL, parameters={name: bounds}),))
+
+
+def test_a_model_is_sold_once_for_each_task() -> None:
+    other = msgspec.structs.replace(MODEL, tasks=("img2img",), price=11)
+    Catalogue(money=CATALOGUE.money, models=(MODEL, other))
+    with pytest.raises(ValueError, match=r"^models: stability/xl: text2img is there twice$"):
+        Catalogue(money=CATALOGUE.money, models=(MODEL, other, MODEL))
+
+
 def test_the_catalogue_that_comes_with_the_product_is_sound() -> None:
     catalogue = msgspec.convert(tomllib.loads(files("mintage").joinpath("catalogue.toml").read_text()), Catalogue)
     for model in catalogue.models:

@@ -1,5 +1,6 @@
 """A catalogue that cannot work is refused at the start, with the entry named and the key not shown."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,15 @@ def refused(catalogue: Catalogue, environment: dict[str, str] | None = None) -> 
         providers_of(catalogue, {"PROVIDER_KEY": KEY} if environment is None else environment)
     assert KEY not in str(refusal.value)
     return str(refusal.value)
+
+
+def unread(path: Path) -> str:
+    """The one line by which a catalogue's file is refused."""
+    with pytest.raises(SettingsRefused) as refusal:
+        catalogue_of(Settings(catalogue=path))
+    (line,) = str(refusal.value).splitlines()
+    assert line.startswith(f"MINTAGE_CATALOGUE: {path}: ")
+    return line
 
 
 class TestKeys:
@@ -140,8 +150,6 @@ class TestModels:
             (STABILITY, {"tasks": ("img2video",)}, "stability cannot do img2video"),
             (STABILITY, {"upstream": "sdxl"}, "not 'sdxl'"),
             (STABILITY, {"tasks": ("text2img", "img2img")}, "core paints without a source"),
-            (IMAGES, {"parameters": {"count": Bounds(type="integer", max=11)}}, "at most 10"),
-            (IMAGES, {"parameters": {"count": Bounds(type="integer")}}, "at most 10"),
             (FILMS, {"parameters": {"duration": Bounds(type="integer", max=13)}}, "at most 12"),
             (FILMS, {"parameters": {"duration": Bounds(type="integer")}}, "at most 12"),
             (REPLICATE, {"upstream": "nobody/nothing"}, "options.inputs has no 'nobody/nothing'"),
@@ -204,15 +212,47 @@ class TestCatalogue:
                 catalogue_with(source_of(IMAGES, tmp_path)), providers={"builtin": source_of(IMAGES, tmp_path)}
             ).__post_init__()
 
-    @pytest.mark.parametrize("line", ["concurrency = 0", "deadline_s = 0", 'kind = "telepathy"', "colour = 1"])
+    @pytest.mark.parametrize(
+        "line", ["concurrency = 0", "deadline_s = 0", 'kind = "telepathy"', "price = 0", "colour = 1"]
+    )
     def test_an_operators_file_is_refused_with_the_place_named(self, line: str, tmp_path: Path) -> None:
         text = FILE
-        entry = "[[models]]" if line.startswith("deadline") else "[providers.pictures]"
+        entry = "[[models]]" if line.startswith(("deadline", "price")) else "[providers.pictures]"
         text = text.replace('kind = "openai-images"\n', "") if line.startswith("kind") else text
+        text = text.replace("price = 10\n", "") if line.startswith("price") else text
         path = tmp_path / "catalogue.toml"
         path.write_text(text.replace(entry, f"{entry}\n{line}"))
-        with pytest.raises(ValueError, match=r"\$\.(models|providers)"):
-            catalogue_of(Settings(catalogue=path))
+        assert re.search(r"\$\.(models|providers)", unread(path))
+
+    @pytest.mark.parametrize(
+        ("old", "new", "named"),
+        [
+            ("credits_per_yuan = 10", "credits_per_yuan = 0", "$.money.credits_per_yuan"),
+            ("signup_bonus = 100", "signup_bonus = -1", "$.money.signup_bonus"),
+            ("referral_bonus_referrer = 50", "referral_bonus_referrer = -1", "$.money.referral_bonus_referrer"),
+            ("referral_bonus_newcomer = 20", "referral_bonus_newcomer = -1", "$.money.referral_bonus_newcomer"),
+            ("price = 10", "", "`price`"),
+            ('tasks = ["text2img"]', 'tasks = ["text2img", "text2img"]', "models: openai/gpt-image: text2img"),
+            ("[money]", "[money", "line 2"),
+            ("[money]", "[money]\ncolour = '\udcff'", "utf-8"),
+        ],
+    )
+    def test_one_line_says_the_setting_the_file_and_the_place(
+        self, old: str, new: str, named: str, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "catalogue.toml"
+        assert old in FILE
+        path.write_text(FILE.replace(old, new), encoding="utf-8", errors="surrogateescape")
+        assert named in unread(path)
+
+    def test_what_cannot_be_opened_is_refused_alike(self, tmp_path: Path) -> None:
+        assert "directory" in unread(tmp_path)
+
+    @pytest.mark.parametrize("key", ["MINTAGE_MASTER_KEY", "MINTAGE_"])
+    @EVERY
+    def test_no_provider_is_told_a_secret_of_ours(self, case: Case, key: str, tmp_path: Path) -> None:
+        said = refused(catalogue_with(source_of(case, tmp_path, key=key), model_of(case)), {key: KEY})
+        assert said.startswith("MINTAGE_CATALOGUE: providers.there: key must not begin with MINTAGE_")
 
     def test_an_operators_file_that_is_right_is_taken(self, tmp_path: Path) -> None:
         path = tmp_path / "catalogue.toml"

@@ -12,7 +12,7 @@ from mintage.application.providers import Provider
 from mintage.domain.generation.events import TaskType
 from mintage.infra.providers import comfyui, openai_images, openai_videos, replicate, stability
 from mintage.infra.providers.wire import Wire
-from mintage.infra.settings import SettingsRefused
+from mintage.infra.settings import PREFIX, SettingsRefused
 
 
 class _Protocol(msgspec.Struct, frozen=True):
@@ -26,7 +26,7 @@ class _Protocol(msgspec.Struct, frozen=True):
 
 PROTOCOLS: Final = {
     "openai-images": _Protocol(
-        openai_images.Options, openai_images.OpenAiImages, openai_images.TASKS, openai_images.refusal, True
+        openai_images.Options, openai_images.OpenAiImages, openai_images.TASKS, lambda _options, _model: None, True
     ),
     "openai-videos": _Protocol(
         openai_videos.Options, openai_videos.OpenAiVideos, openai_videos.TASKS, openai_videos.refusal, False
@@ -72,6 +72,8 @@ def _source_refusals(source: Source) -> Iterator[str]:
         yield "base_url is no address such as https://api.example.com/v1"
     if source.key is None and protocol.needs_key:
         yield f"key is missing: it names the environment variable with the key, and {source.kind} needs one"
+    if source.key is not None and source.key.startswith(PREFIX):
+        yield f"key must not begin with {PREFIX}: what is set there is not for others"
     try:
         msgspec.convert(source.options, protocol.options)
     except msgspec.ValidationError as error:

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 import msgspec
 
-from mintage.application.catalogue import Model
 from mintage.application.providers import FateUnknown, Finished, Job, JobRefused, Told
 from mintage.domain.generation.events import TaskType
 from mintage.infra.providers.openai_errors import said
@@ -13,7 +12,6 @@ from mintage.infra.providers.wire import Ask, Part, Seconds, Wire, read
 from mintage.infra.providers.wishes import Sizes, nearest, prompt_of, shape_of
 
 TASKS: Final[frozenset[TaskType]] = frozenset({"text2img", "img2img"})
-COUNT_MAX: Final = 10
 
 _IMAGE_MAX: Final = 64 * 1_048_576
 """The largest image, in bytes of base64."""
@@ -102,10 +100,3 @@ def _decoded(base64: Any) -> bytes | None:
         return b64decode(base64, validate=True) or None
     except (TypeError, ValueError):
         return None
-
-
-def refusal(_: Options, model: Model) -> str | None:
-    count = model.parameters.get("count")
-    if count is not None and not (count.max is not None and count.max <= COUNT_MAX):
-        return f"parameters.count has to be at most {COUNT_MAX}"
-    return None
