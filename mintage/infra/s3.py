@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-_URL: Final = re.compile(
-    r"s3://(?P<name>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<prefix>(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*)/?"
-)
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_NAMES: Final = "3 to 63 small letters, digits, dots and hyphens, with a letter or digit at both ends"
+_URL: Final = re.compile(rf"s3://(?P<name>{_NAME.pattern})(?P<prefix>(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*)/?")
 _REGION: Final = re.compile(r"[a-z0-9-]{1,40}")
 _KNOWN: Final = frozenset(("minioadmin", "minio123", "rustfsadmin", "test", "changeme"))
 """Secrets that stores are started with to be tried out."""
@@ -44,7 +44,11 @@ def bucket_refusals(url: str, endpoint: str, region: str, key_id: str, secret: s
         given = {"ENDPOINT": endpoint, "KEY_ID": key_id, "SECRET": secret}
         return [f"MINTAGE_S3_{name}: means nothing without MINTAGE_S3_URL" for name, value in given.items() if value]
     wrong = []
-    if not _URL.fullmatch(url):
+    scheme, _, path = url.partition("://")
+    name = path.partition("/")[0]
+    if scheme == "s3" and name and not _NAME.fullmatch(name):
+        wrong.append(f"MINTAGE_S3_URL: {name!r} is no name of a bucket: {_NAMES}")
+    elif not _URL.fullmatch(url):
         wrong.append("MINTAGE_S3_URL: has to be s3://bucket or s3://bucket/prefix")
     if not _REGION.fullmatch(region):
         wrong.append(f"MINTAGE_S3_REGION: {region!r} is no region")
@@ -53,7 +57,7 @@ def bucket_refusals(url: str, endpoint: str, region: str, key_id: str, secret: s
         for name, value in (("KEY_ID", key_id), ("SECRET", secret))
         if not value
     ]
-    if endpoint and not _is_endpoint(endpoint):
+    if endpoint and not is_endpoint(endpoint):
         wrong.append("MINTAGE_S3_ENDPOINT: has to be http:// or https:// and an address, without a path")
     elif production and endpoint.startswith("http://") and not _is_near(endpoint):
         wrong.append("MINTAGE_S3_ENDPOINT: has to be https in production, but for an address of the same network")
@@ -62,7 +66,8 @@ def bucket_refusals(url: str, endpoint: str, region: str, key_id: str, secret: s
     return wrong
 
 
-def _is_endpoint(text: str) -> bool:
+def is_endpoint(text: str) -> bool:
+    """Whether it is a url of a server and nothing on it."""
     try:
         parts = urlsplit(text)
         port = parts.port

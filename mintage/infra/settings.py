@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from mintage.application.adjustments import ADJUSTMENT_LIMIT
 from mintage.application.people import PASSWORD_MAX
-from mintage.infra.s3 import bucket_refusals
+from mintage.infra.s3 import bucket_refusals, is_endpoint
 
 
 class SettingsRefused(Exception):
@@ -280,6 +280,10 @@ def _bad_addresses(settings: Settings) -> list[str]:
             wrong.append(f"MINTAGE_{name.upper()}: has to begin with {' or '.join(schemes)}")
         elif not _is_url(text):
             wrong.append(f"MINTAGE_{name.upper()}: is no url; a password in it has to be percent-encoded")
+        elif text and name == "moderation_url" and not is_endpoint(text):
+            wrong.append("MINTAGE_MODERATION_URL: has to be an address without a path; /v1/moderations is asked there")
+    if settings.moderation_key and not settings.moderation_url:
+        wrong.append("MINTAGE_MODERATION_KEY: means nothing without MINTAGE_MODERATION_URL")
     if settings.database_url and not _is_conninfo(settings.database_url):
         wrong.append("MINTAGE_DATABASE_URL: is no PostgreSQL url; a password in it has to be percent-encoded")
     if parseaddr(settings.mail_from)[1].count("@") != 1 or "\n" in settings.mail_from:

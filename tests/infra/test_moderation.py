@@ -1,6 +1,7 @@
 """A service that judges prompts is asked as it is documented; while it does not answer, nothing is made unless told."""
 
 import asyncio
+import gzip
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -44,6 +45,10 @@ def _judged(*flagged: bool) -> bytes:
 
 def _reply(status: int, body: bytes) -> bytes:
     return b"HTTP/1.1 %d X\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body)
+
+
+def _packed(body: bytes) -> bytes:
+    return _reply(200, gzip.compress(body)).replace(b"connection", b"content-encoding: gzip\r\nconnection", 1)
 
 
 @asynccontextmanager
@@ -98,6 +103,8 @@ async def test_without_a_prompt_or_a_key_there_is_nothing_to_send() -> None:
         _reply(200, b"{}"),
         _reply(200, _judged()),
         _reply(200, b'{"results": [{"flagged": "no"}]}'),
+        _reply(200, _judged(False) + b" " * module.REPLY_MAX),
+        _packed(_judged(False)),
         b"HTTP/1.1 200 X\r\ncontent-length: 100\r\n\r\n{",
         b"",
     ],
@@ -131,3 +138,28 @@ async def test_it_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(Unavailable):
             await refuses(service)
         silent.set()
+
+
+async def test_who_answers_byte_by_byte_is_not_waited_for_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = asyncio.Event()
+
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(_reply(200, b" " * 100_000)[:-100_000])
+        try:
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        except ConnectionError:
+            gone.set()
+
+    judge = Judge()
+    judge.serve = trickle  # type: ignore[method-assign]
+    # httpx goes on waiting for five seconds after each byte.
+    async with asking(judge) as service:
+        monkeypatch.setattr(module, "TIMEOUT_S", 0.2)
+        async with asyncio.timeout(60):
+            with pytest.raises(Unavailable):
+                await refuses(service)
+            await gone.wait()

@@ -109,13 +109,20 @@ def test_the_secret_of_a_bucket_may_lie_in_a_file(tmp_path: Path) -> None:
             for url in (
                 "pictures",
                 "s3://",
-                "s3://Pictures",
-                "s3://a",
-                "s3://x/../y",
+                "s3:///pictures",
+                "s3://pics/../y",
                 "s3://pics//x",
                 "https://s3.example",
                 "s3://pics/a?b",
             )
+        ),
+        *(
+            (
+                {"MINTAGE_S3_URL": f"s3://{name}/x"},
+                f"MINTAGE_S3_URL: {name!r} is no name of a bucket: 3 to 63 small letters, digits, dots and hyphens, "
+                "with a letter or digit at both ends",
+            )
+            for name in ("b", "Pictures", "-pics", "pics.", "my_pics", "p" * 64, "pics?x=1", "a:b@pics")
         ),
         ({"MINTAGE_S3_KEY_ID": ""}, "MINTAGE_S3_KEY_ID: has to be set with MINTAGE_S3_URL"),
         ({"MINTAGE_S3_SECRET": ""}, "MINTAGE_S3_SECRET: has to be set with MINTAGE_S3_URL"),
@@ -140,6 +147,20 @@ def test_the_secret_of_a_bucket_may_lie_in_a_file(tmp_path: Path) -> None:
 )
 def test_a_bucket_that_cannot_be(given: dict[str, str], wrong: str) -> None:
     assert refused({**BUCKET, **given}) == [wrong]
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/moderations", "?key=x", "#x"])
+def test_the_moderations_are_asked_at_the_address_of_a_server(path: str) -> None:
+    address = "https://api.openai.com"
+    assert read_settings({"MINTAGE_MODERATION_URL": f"{address}/", "MINTAGE_MODERATION_KEY": "x"}).moderation_url
+    assert refused({"MINTAGE_MODERATION_URL": f"{address}{path}"}) == [
+        "MINTAGE_MODERATION_URL: has to be an address without a path; /v1/moderations is asked there"
+    ]
+
+
+def test_a_key_for_moderations_that_nobody_asks_is_refused() -> None:
+    said = refused({"MINTAGE_MODERATION_KEY": "S3cret"})
+    assert said == ["MINTAGE_MODERATION_KEY: means nothing without MINTAGE_MODERATION_URL"]
 
 
 @pytest.mark.parametrize("name", ["ENDPOINT", "KEY_ID", "SECRET"])
