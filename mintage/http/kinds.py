@@ -19,6 +19,11 @@ DIRECTIONS: Final = ("recharge", "consume")
 GATEWAYS: Final = ("wechat", "alipay", "stripe")
 URL_PATTERN: Final = r"^https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,4})?(/[!-\[\]-~]*)?$"
 """Without those in other alphabets, which are taken too."""
+HTTPS_PATTERN: Final = (
+    r"^https://([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+    r"(:[1-9][0-9]{0,3})?(/[!-\[\]-~]*)?$"
+)
+"""Without names in other alphabets and public addresses, which are taken too."""
 SEEN: Final = {"pattern": f"^[^{CONTROLS[1:]}*[^{UNSEEN}][^{CONTROLS[1:]}*$"}
 """For texts that have to show something."""
 PASSWORD_LEAST: Final = 6

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mintage.domain.urls import URL_MAX, url_of
+from mintage.domain.urls import URL_MAX, public_https_url_of, url_of
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,29 @@ def test_what_a_browser_can_show(url: str) -> None:
 )
 def test_what_is_no_picture_or_pretends_to_be_elsewhere(text: str) -> None:
     assert url_of(text) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://hooks.example/", "https://hooks.example./", "HTTPS://Hooks.Example:8443/x", "https://例子.中国/"),
+        *("https://8.8.8.8/", "https://[2606:4700::1111]/", "https://1.example/", "https://0x7f.example/"),
+        *("https://bücher.example/", "https://my_hooks.example/", f"https://{'a' * 63}.example/"),
+    ],
+)
+def test_a_server_of_somebodys_own(url: str) -> None:
+    assert public_https_url_of(url) == url
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("2130706433", "0x7f000001", "0x", "017700000001", "127.1", "0x7f.0.0.1", "0177.0.0.1"),
+        *("1.2.3.4.5", "8.8.8.8."),
+        *("①②⑦.⓪.⓪.①", "１２７.0.0.1", "hooks.1", "hooks.0x7F", "8.8.8"),
+        *("a..example", "hooks.example..", f"{'a' * 64}.example", f"{'ü' * 60}.example", ".".join(["a" * 49] * 6)),
+        *("hooks.example:0", "8.8.8.8:0", "localhost", "me.LOCALHOST.", "ｌocalhost", "10.0.0.1", "[::1]"),
+    ],
+)
+def test_what_is_no_public_server_whatever_the_notation(host: str) -> None:
+    assert public_https_url_of(f"https://{host}/x") is None
