@@ -33,6 +33,7 @@ async def refuses(words: Sequence[str], prompt: str, negative: str | None = None
         "ｂａｄｇｅｒ",
         "bad\u200bger",
         "b\u00ada\u2060d\ufeffger",
+        *(f"bad{char}ger" for char in "\u034f\u061c\u115f\u3164\u17b4\u180b\u180e\u2065\ufe0f\uffa0\ufff0\U000e0100"),
         "(badger)",
         "badger_badger",
         "画badger图",
@@ -55,11 +56,20 @@ async def test_where_words_do_not_stand_apart_it_is_found_anywhere() -> None:
         ("獾子", "一只獾子在跑"),
         ("獾子", "a獾子b"),
         ("獾子", "獾\u200b子"),
+        ("獾子", "獾\ufe00子"),
+        ("獾子", "獾 子"),
+        ("獾子", "獾\n\u3000子"),
+        ("蜜 獾子", "一只蜜獾子"),
+        ("蜜 獾子", "蜜，獾 子"),
+        ("蜜獾子", "蜜 獾 子"),
         ("アナグマ", "小さなｱﾅｸﾞﾏです"),
         ("오소리", "오소리를"),
     ):
         assert await refuses([word], prompt), prompt
     assert not await refuses(["獾子"], "獾和子")
+    assert not await refuses(["蜜 獾子"], "蜜和獾子")
+    assert not await refuses(["a 獾子"], "a獾子")
+    assert not await refuses(["honey badger"], "蜜 honeybadger")
 
 
 async def test_a_phrase_is_found_with_anything_but_letters_between_its_words() -> None:
