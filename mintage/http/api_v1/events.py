@@ -38,7 +38,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def last_seen(request: Call, task: Task) -> tuple[int, int] | None:
-    """What a client that comes back has seen. Raises ``InvalidFields`` for what is the id of no event of the task."""
+    """What a client that comes back has seen. Raises ``InvalidFields`` for what is no id, or beyond the task."""
     given = request.header(EVENT_ID.lower().encode())
     if given is None:
         return None
