@@ -42,7 +42,7 @@ def cases() -> list[tuple[bool, dict[str, str], bytes]]:
     # The examples know no other clock than the machine's.
     now = datetime.now(UTC)
     good = SIGNING.headers(HOOK, "m", BODY, now)
-    rotated = SIGNING.headers(replace(HOOK, secret=2, rotated_at=now), "m", BODY, now)
+    rotated = SIGNING.headers(replace(HOOK, secret=2, rotations=[now]), "m", BODY, now)
     return [
         (True, good, BODY),
         (True, rotated, BODY),

@@ -26,6 +26,9 @@ RECHARGES_FROM_ADDRESS: Final = Rule("recharge-address", 600, _MINUTE)
 UPLOADS_OF_ACCOUNT: Final = Rule("upload-account", 30, _HOUR)
 GENERATIONS_OF_ACCOUNT: Final = Rule("generate-account", 1_200, _MINUTE)
 GENERATIONS_FROM_ADDRESS: Final = Rule("generate-address", 6_000, _MINUTE)
+WEBHOOK_TESTS_OF_ACCOUNT: Final = Rule("webhook-test-account", 60, _HOUR)
+WEBHOOK_RESENDS_OF_ACCOUNT: Final = Rule("webhook-resend-account", 600, _HOUR)
+WEBHOOK_ROTATIONS_OF_ACCOUNT: Final = Rule("webhook-rotate-account", 10, _HOUR)
 
 PENDING_MAX: Final = 1_000
 """Tasks of one person that may be under way. Exact: counted where they are accepted, by their open holds."""
@@ -97,6 +100,18 @@ class Limits:
         await self._limiter.take(
             (Budget(GENERATIONS_OF_ACCOUNT, user_id), Budget(GENERATIONS_FROM_ADDRESS, origin(address)))
         )
+
+    async def webhook_tested(self, user_id: str) -> None:
+        """Before a test message is ordered."""
+        await self._limiter.take((Budget(WEBHOOK_TESTS_OF_ACCOUNT, user_id),))
+
+    async def webhook_resent(self, user_id: str) -> None:
+        """Before a message is sent again by hand."""
+        await self._limiter.take((Budget(WEBHOOK_RESENDS_OF_ACCOUNT, user_id),))
+
+    async def webhook_rotated(self, user_id: str) -> None:
+        """Before a webhook's secret is replaced."""
+        await self._limiter.take((Budget(WEBHOOK_ROTATIONS_OF_ACCOUNT, user_id),))
 
     @asynccontextmanager
     async def _attempt(self, failure: type[Refusal], *budgets: Budget) -> AsyncIterator[None]:

@@ -41,3 +41,7 @@ class RateLimited(Refusal):
     def __init__(self, retry_after_s: int) -> None:
         super().__init__(f"too often; again in {retry_after_s} s")
         self.retry_after_s = retry_after_s
+
+
+class SecretsStillCount(Refusal):
+    """So many of the webhook's secrets were replaced within a day that the next has to wait until one is over."""

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
 from msgspec import UNSET, UnsetType
 
-from mintage.application.refusals import DeliveryUnknown
+from mintage.application.refusals import DeliveryUnknown, SecretsStillCount
 from mintage.application.transaction import Journal, Transaction
 from mintage.domain.registration.decider import REGISTRATION, PersonUnknown
 from mintage.domain.webhook.decider import (
@@ -23,6 +24,9 @@ from mintage.domain.webhook.decider import (
 from mintage.projections.deliveries import Delivery, delivery_of, send_again
 from mintage.projections.sql import Database
 from mintage.projections.webhooks import Webhook, webhook_of
+
+REPLACED_MAX: Final = 5
+"""Secrets that a webhook may have beside its newest."""
 
 
 class Webhooks:
@@ -76,7 +80,12 @@ class Webhooks:
         await self._give(user_id, command)
 
     async def rotate(self, user_id: str, webhook_id: str) -> None:
-        """Sign with a new secret from now on, and with the one before for a day more."""
+        """Sign with a new secret from now on, and with the one before for a day more.
+
+        Raises ``SecretsStillCount`` while ``REPLACED_MAX`` of those before count: each has its signature in a message.
+        """
+        if len((await self.one(user_id, webhook_id)).replaced(self._clock())) >= REPLACED_MAX:
+            raise SecretsStillCount
         await self._give(user_id, RotateWebhook(webhook_id=webhook_id))
 
     async def ping(self, user_id: str, webhook_id: str) -> None:

@@ -20,6 +20,7 @@ from mintage.application.refusals import (
     InvalidCredentials,
     NotReversible,
     RateLimited,
+    SecretsStillCount,
     TransactionUnknown,
 )
 from mintage.application.transaction import OutcomeUnknown, Unavailable
@@ -182,6 +183,7 @@ ANSWERS: Final[dict[type[Exception], Answer]] = {
     WebhookUnknown: _NOT_FOUND,
     DeliveryUnknown: _NOT_FOUND,
     TooManyWebhooks: Answer("CONFLICT", 409, 400, messages.WEBHOOKS_FULL),
+    SecretsStillCount: Answer("CONFLICT", 409, 400, messages.SECRETS_STILL_COUNT),
     WebhookOff: Answer("CONFLICT", 409, 400, messages.WEBHOOK_OFF),
     RechargeUnknown: _NOT_FOUND,
     PaymentDiffers: _CONFLICT,

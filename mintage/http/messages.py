@@ -74,6 +74,10 @@ REFUND_EXCEEDS: Final = Text("退款总额超过支付金额", "The refunds toge
 REFUND_USED: Final = Text("该退款已登记在另一笔充值", "The refund was recorded for another recharge")
 WORK_IN_THE_MAKING: Final = Text("作品正在生成，请先取消任务", "The work is still being made, cancel its task first")
 WEBHOOKS_FULL: Final = Text("Webhook 数量已达上限", "There may be no more webhooks; delete one first")
+SECRETS_STILL_COUNT: Final = Text(
+    "24 小时内更换密钥次数过多，请待旧密钥失效后再试",
+    "The secret was replaced too often within 24 hours; try again when an old one is over",
+)
 WEBHOOK_OFF: Final = Text("Webhook 已停用，请先启用", "The webhook is disabled; enable it first")
 CONFLICT: Final = Text("与当前状态冲突", "This conflicts with how things are")
 GENERATION_FAILED: Final = Text("图片生成失败，未扣除积分", "The images could not be generated; nothing was charged")

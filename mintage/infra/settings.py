@@ -72,7 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     generation_wait_s: float = 60.0
     """How long images/generate waits for its images before it answers 202, in seconds."""
     rate_limit: bool = True
-    """Whether sign-in, registration, codes, recharge and generation are limited; off only for load tests."""
+    """Whether sign-in, registration, codes, recharge, generation and webhooks are limited; off only for load tests."""
     adjustment_limit: int = ADJUSTMENT_LIMIT
     """The most credits that one person of finance may add or remove alone."""
     hold_s: int = 86_400

@@ -3,9 +3,8 @@
 ``busy_until`` and ``served_at`` are the running system's own and in no event: whose turn it is to be sent something.
 """
 
-from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +22,8 @@ from mintage.domain.webhook.events import (
 from mintage.projections.ledger import count
 from mintage.projections.sql import Database, ReadModel, Statement, Value, exactly, insert, update
 
+ROTATION: Final = timedelta(days=1)
+"""For so long a secret that was replaced is signed with, too."""
 SCHEMA: Final = """
 create table webhooks (
     webhook_id uuid primary key,
@@ -33,7 +34,7 @@ create table webhooks (
     enabled boolean not null default true,
     disabled_reason text,
     secret integer not null default 1,
-    rotated_at timestamptz,
+    rotations timestamptz[] not null default '{}',
     created_at timestamptz not null,
     updated_at timestamptz not null,
     busy_until timestamptz,
@@ -55,9 +56,18 @@ _MOVED: Final = {"webhook_id": "uuid", "url": "text"}
 _FILTERED: Final = {"webhook_id": "uuid", "event_types": "jsonb"}
 _SWITCHED: Final = {"webhook_id": "uuid", "enabled": "boolean", "disabled_reason": "text"}
 _CHANGED: Final = {"webhook_id": "uuid", "updated_at": "timestamptz"}
+# Those that were over at the latest one are over for good.
 _ROTATE: Final = """
-update webhooks w set secret = w.secret + new.times, rotated_at = new.at
-from unnest(%s::uuid[], %s::integer[], %s::timestamptz[]) as new (webhook_id, times, at)
+update webhooks w set
+    secret = w.secret + new.times,
+    rotations = array(
+        select at from unnest(w.rotations || new.moments) as at where at > new.latest - interval '24 hours' order by at
+    )
+from (
+    select webhook_id, count(*)::integer as times, array_agg(at) as moments, max(at) as latest
+    from unnest(%s::uuid[], %s::timestamptz[]) as rotated (webhook_id, at)
+    group by webhook_id
+) as new
 where w.webhook_id = new.webhook_id"""
 _DELETE: Final = "delete from webhooks where webhook_id = any(%s::uuid[])"
 _ERASE: Final = "delete from webhooks where user_id = any(%s::uuid[])"
@@ -66,7 +76,8 @@ _ERASE: Final = "delete from webhooks where user_id = any(%s::uuid[])"
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     """``event_types`` are what it is told of, all there are if none is named.
 
-    ``secret`` numbers its secrets from 1; the one before counts for a day from ``rotated_at`` on.
+    ``secret`` numbers its secrets from 1. ``rotations`` are when the latest took over, oldest first: the one before
+    each counts for ``ROTATION`` from then on.
     """
 
     webhook_id: str
@@ -77,9 +88,13 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
     disabled_reason: str | None
     secret: int
-    rotated_at: datetime | None
+    rotations: list[datetime]
     created_at: datetime
     updated_at: datetime
+
+    def replaced(self, now: datetime) -> list[datetime]:
+        """When those secrets were replaced that still count beside the newest, the longest ago first."""
+        return [at for at in self.rotations if now < at + ROTATION]
 
 
 def statements(entries: Sequence[Recorded]) -> list[Statement]:
@@ -89,8 +104,7 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
     filtered: dict[str, tuple[Value, ...]] = {}
     switched: dict[str, tuple[Value, ...]] = {}
     changed: dict[str, tuple[Value, ...]] = {}
-    rotations: Counter[str] = Counter()
-    rotated: dict[str, datetime] = {}
+    rotated: list[tuple[str, datetime]] = []
     deleted: list[str] = []
     erased: list[str] = []
     for entry in entries:
@@ -108,8 +122,8 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
                 reason = event.reason if isinstance(event, WebhookDisabled) else None
                 switched[key], changed[key] = (key, reason is None, reason), (key, at)
             case WebhookRotated(webhook_id=key):
-                rotations[key] += 1
-                rotated[key], changed[key] = at, (key, at)
+                rotated.append((key, at))
+                changed[key] = (key, at)
             case WebhookDeleted(webhook_id=key):
                 deleted.append(key)
             case PersonErased(user_id=user_id):
@@ -118,9 +132,8 @@ def statements(entries: Sequence[Recorded]) -> list[Statement]:
     for columns, rows in ((_MOVED, moved), (_FILTERED, filtered), (_SWITCHED, switched), (_CHANGED, changed)):
         if rows:
             writes.append(update("webhooks", "webhook_id", columns, list(rows.values())))
-    if rotations:
-        params = (tuple(rotations), tuple(rotations.values()), tuple(rotated.values()))
-        writes.append(exactly(len(rotations), _ROTATE, params))
+    if rotated:
+        writes.append(exactly(len({key for key, _ in rotated}), _ROTATE, tuple(zip(*rotated, strict=True))))
     writes += [Statement(sql, (ids,)) for sql, ids in ((_DELETE, deleted), (_ERASE, erased)) if ids]
     return writes
 
@@ -150,7 +163,7 @@ WEBHOOKS: Final = ReadModel(
 )
 
 _FIELDS: Final = """w.webhook_id::text, w.number, w.user_id::text, w.url, w.event_types, w.enabled, w.disabled_reason,
-    w.secret, w.rotated_at, w.created_at, w.updated_at"""
+    w.secret, w.rotations, w.created_at, w.updated_at"""
 
 
 async def webhooks_of(db: Database, user_id: str, *, limit: int, offset: int) -> tuple[list[Webhook], int]:

@@ -5,6 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
+from mintage.application.services import Services
+from mintage.application.webhooks import REPLACED_MAX
 from mintage.domain.webhook.decider import WEBHOOKS_MAX
 from tests.conftest import Token
 
@@ -62,6 +64,11 @@ async def test_the_secret_is_shown_once_and_again_only_by_replacing_it(client: h
     assert second.startswith("whsec_")
     assert second != first
     assert (await client.get(f"{PATH}/1", headers=me)).json()["data"]["secret"] is None
+    for _ in range(REPLACED_MAX - 1):
+        assert (await client.post(f"{PATH}/1/rotate", headers=me)).status_code == 200
+    refused = await client.post(f"{PATH}/1/rotate", headers=me)
+    assert (refused.status_code, refused.json()["data"]) == (400, {"error": "CONFLICT"})
+    assert "24" in refused.json()["message"]
 
 
 BAD_URLS = (
@@ -69,6 +76,13 @@ BAD_URLS = (
     *("https://ann:secret@hooks.example/", "https://hooks.example\\@inside/", "https://hooks.example:99999/"),
     *("https://127.0.0.1/", "https://10.0.0.1/", "https://192.168.1.1:8443/", "https://169.254.169.254/latest"),
     *("https://[::1]/", "https://[::ffff:10.0.0.1]/", "https://[64:ff9b::a00:1]/", "https://[fd00::1]/"),
+    *(
+        "https://2130706433/",
+        "https://0x7f.1/",
+        "https://①②⑦.⓪.⓪.①/",
+        "https://a..example/",
+        "https://hooks.example:0/",
+    ),
     *("https://localhost/", "https://me.localhost./", "HTTPS://LOCALHOST/", "https://hooks.example/" + "x" * 2_048),
 )
 Wrong = tuple[dict[str, object], str, str]
@@ -103,6 +117,31 @@ async def test_what_is_wrong_is_named(
         data = reply.json()["data"]
         assert data == {"error": "VALIDATION_ERROR", "fields": {field: said}}
     assert (await client.get(f"{PATH}/1", headers=me)).json()["data"]["url"] == URL
+
+
+@pytest.mark.parametrize(
+    ("path", "rule", "most"),
+    [
+        ("/1/test", "webhook_tested", 60),
+        ("/1/rotate", "webhook_rotated", 10),
+        (f"/1/deliveries/{NOBODYS}/resend", "webhook_resent", 600),
+    ],
+)
+async def test_who_does_it_too_often_in_an_hour_is_told_when_to_come_back(
+    client: httpx.AsyncClient, services: Services, token: Token, path: str, rule: str, most: int
+) -> None:
+    user, me = await token()
+    await create(client, me)
+    for _ in range(most - 1):
+        await getattr(services.limits, rule)(str(user["uuid"]))
+    assert (await client.post(f"{PATH}{path}", headers=me)).status_code in {200, 404}
+    refused = await client.post(f"{PATH}{path}", headers=me)
+    assert (refused.status_code, refused.json()["data"]) == (429, {"error": "RATE_LIMITED"})
+    assert 3_000 < int(refused.headers["Retry-After"]) <= 3_600
+    # Each has a budget of its own, and so has everybody else.
+    assert (await client.get(f"{PATH}/1", headers=me)).status_code == 200
+    _, other = await token()
+    assert (await client.post(f"{PATH}{path}", headers=other)).status_code == 404
 
 
 async def test_enabled_is_yes_or_no(client: httpx.AsyncClient, token: Token) -> None:

@@ -1,6 +1,7 @@
 """Messages arrive at least once under one id, one at a time at each webhook, and what came of each try is kept."""
 
 import asyncio
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,16 +11,20 @@ import pytest
 from standardwebhooks import Webhook as Verifier
 
 from mintage.application.announcements import body_of
+from mintage.application.refusals import SecretsStillCount
+from mintage.application.webhooks import REPLACED_MAX
+from mintage.domain.webhook.decider import WebhookUnknown
 from mintage.infra.store import Lost
 from mintage.infra.webhooks import courier as module
 from mintage.infra.webhooks.courier import ATTEMPTS_MAX, LEASE
 from mintage.infra.webhooks.sender import Sender
+from mintage.infra.webhooks.signing import signature
 from mintage.projections.deliveries import Delivery
 from mintage.projections.webhooks import take_turns
 from tests.conftest import until
 from tests.infra.kit import erase
 from tests.infra.receiver import Got, Receiver, receiver, reply, sender
-from tests.infra.webhook_kit import World, world
+from tests.infra.webhook_kit import SIGNING, World, world
 
 
 @pytest.fixture
@@ -113,10 +118,7 @@ async def test_what_arrives_is_verified_by_the_secret_that_was_shown(there: Worl
 async def test_after_a_rotation_either_secret_verifies_for_a_day(there: World, hook: Receiver) -> None:
     ann, webhook_id = await somebody(there, hook, pings=0)
     there.now = there.now.now(there.now.tzinfo) - timedelta(days=1)
-    secrets = []
-    for _ in range(2):
-        secrets.append(there.webhooks.secret_of(await there.shown(ann, webhook_id)))
-        await there.webhooks.rotate(ann, webhook_id)
+    await there.webhooks.rotate(ann, webhook_id)
     signatures = []
     for hours in (23.9, 0.2):
         there.later(hours=hours)
@@ -125,7 +127,43 @@ async def test_after_a_rotation_either_secret_verifies_for_a_day(there: World, h
         await there.courier().catch_up()
         signatures.append(len(hook.got[-1].headers["webhook-signature"].split(" ")))
     assert signatures == [2, 1]
-    assert secrets[0] != secrets[1]
+
+
+async def test_each_secret_that_was_replaced_has_a_day_of_its_own(there: World, hook: Receiver) -> None:
+    ann, webhook_id = await somebody(there, hook, pings=0)
+    now = there.now.now(there.now.tzinfo)
+    there.now = now - timedelta(hours=REPLACED_MAX)
+    for _ in range(REPLACED_MAX):
+        await there.webhooks.rotate(ann, webhook_id)
+        there.later(hours=1)
+    with pytest.raises(SecretsStillCount):
+        await there.webhooks.rotate(ann, webhook_id)
+
+    async def verified_by(hours: float) -> list[int]:
+        there.now = now + timedelta(hours=hours)
+        shown = await there.shown(ann, webhook_id)
+        secrets = [SIGNING.secret(webhook_id, number) for number in range(1, shown.secret + 1)]
+        headers = SIGNING.headers(shown, "m", b"{}", there.now)
+        keys = [b64decode(secret.removeprefix("whsec_")) for secret in secrets]
+        signed = [signature(key, "m", headers["webhook-timestamp"], b"{}") for key in keys]
+        return [number for number, one in enumerate(signed, 1) if one in headers["webhook-signature"].split(" ")]
+
+    assert await verified_by(0) == [1, 2, 3, 4, 5, 6]
+    assert await verified_by(20.5) == [3, 4, 5, 6]
+    await there.webhooks.rotate(ann, webhook_id)
+    assert await verified_by(20.5) == [3, 4, 5, 6, 7]
+    assert len((await there.shown(ann, webhook_id)).rotations) == 4
+    assert await verified_by(44.5) == [7]
+
+
+async def test_rotations_that_are_stored_together_all_count(there: World, hook: Receiver) -> None:
+    ann, webhook_id = await somebody(there, hook, pings=0)
+    _, other = await somebody(there, hook, pings=0)
+    await asyncio.gather(*(there.webhooks.rotate(ann, webhook_id) for _ in range(3)))
+    shown = await there.shown(ann, webhook_id)
+    assert (shown.secret, shown.rotations) == (4, [there.now] * 3)
+    with pytest.raises(WebhookUnknown):
+        await there.webhooks.rotate(ann, other)
 
 
 async def test_a_message_that_fails_comes_again_under_its_id_until_it_is_taken(there: World, hook: Receiver) -> None:

@@ -23,7 +23,7 @@ HOOK = Webhook(
     enabled=True,
     disabled_reason=None,
     secret=1,
-    rotated_at=None,
+    rotations=[],
     created_at=LONG_AGO,
     updated_at=LONG_AGO,
 )
@@ -63,15 +63,23 @@ def test_what_is_signed_is_verified_and_nothing_else_is() -> None:
 @pytest.mark.parametrize("hours", [0, 23.9])
 def test_for_a_day_after_a_rotation_both_secrets_count(hours: float) -> None:
     at = now()
-    rotated = replace(HOOK, secret=3, rotated_at=at - timedelta(hours=hours))
+    rotated = replace(HOOK, secret=3, rotations=[at - timedelta(days=1), at - timedelta(hours=hours)])
     headers = SIGNING.headers(rotated, "m", BODY, at)
     counts = [verified(SIGNING.secret(HOOK.webhook_id, number), headers) for number in (1, 2, 3)]
     assert counts == [False, True, True]
 
 
+def test_what_a_receiver_has_installed_counts_however_often_it_is_replaced_that_day() -> None:
+    at = now()
+    rotated = replace(HOOK, secret=4, rotations=[at - timedelta(hours=hours) for hours in (23.9, 1, 0)])
+    headers = SIGNING.headers(rotated, "m", BODY, at)
+    assert all(verified(SIGNING.secret(HOOK.webhook_id, number), headers) for number in (1, 2, 3, 4))
+    assert len(headers["webhook-signature"].split(" ")) == 4
+
+
 def test_after_that_day_only_the_newest_counts() -> None:
     at = now()
-    rotated = replace(HOOK, secret=2, rotated_at=at - timedelta(days=1))
+    rotated = replace(HOOK, secret=2, rotations=[at - timedelta(days=1)])
     headers = SIGNING.headers(rotated, "m", BODY, at)
     assert [verified(SIGNING.secret(HOOK.webhook_id, number), headers) for number in (1, 2)] == [False, True]
 

@@ -7,7 +7,7 @@ from litestar import Controller, delete, get, post, put
 from litestar.params import FromPath
 from msgspec import UNSET, UnsetType
 
-from mintage.application.refusals import DeliveryUnknown
+from mintage.application.refusals import DeliveryUnknown, RateLimited, SecretsStillCount
 from mintage.application.services import Services
 from mintage.domain.urls import URL_MAX, public_https_url_of
 from mintage.domain.webhook.decider import TooManyWebhooks, WebhookOff
@@ -16,7 +16,7 @@ from mintage.http.api_v1.envelope import ok
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
 from mintage.http.forms import Form
-from mintage.http.kinds import URL_PATTERN, Moment, Uuid
+from mintage.http.kinds import HTTPS_PATTERN, Moment, Uuid
 from mintage.http.operations import Operation
 from mintage.http.queries import Choice, Paging, id_of
 from mintage.http.replies import Json
@@ -28,9 +28,7 @@ from mintage.projections.webhooks import Webhook, webhooks_of
 PAGE: Final = Paging("pageSize")
 STATUS: Final = Choice("status", STATUSES)
 
-HttpsUrl = Annotated[
-    str, msgspec.Meta(extra_json_schema={"pattern": URL_PATTERN.replace("https?", "https"), "maxLength": URL_MAX})
-]
+HttpsUrl = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": HTTPS_PATTERN, "maxLength": URL_MAX})]
 
 DeliveryStatus = Annotated[str, msgspec.Meta(extra_json_schema={"enum": STATUSES})]
 
@@ -158,20 +156,22 @@ class WebhookController(Controller):
         return ok(request, None, messages.DELETED)
 
     @post("/{webhook_id:str}/rotate", status_code=200)
-    @Operation("更换 Webhook 密钥", WebhookView)
+    @Operation("更换 Webhook 密钥", WebhookView, refusals=(SecretsStillCount, RateLimited))
     async def rotate(self, request: Call, webhook_id: FromPath[str]) -> Json:
-        """The new ``secret`` is shown once. For 24 hours messages carry the signatures of both."""
+        """The new ``secret`` is shown once. For 24 hours messages carry the signature of the one before, too."""
         caller, services = await request.caller(), request.services
         webhook = await services.webhooks.one(caller.user_id, id_of(webhook_id))
+        await services.limits.webhook_rotated(caller.user_id)
         await services.webhooks.rotate(caller.user_id, webhook.webhook_id)
         return ok(request, await _with_secret(services, caller.user_id, webhook.webhook_id), messages.SECRET_ROTATED)
 
     @post("/{webhook_id:str}/test", status_code=200)
-    @Operation("发送测试消息", refusals=(WebhookOff,))
+    @Operation("发送测试消息", refusals=(WebhookOff, RateLimited))
     async def ping(self, request: Call, webhook_id: FromPath[str]) -> Json:
         """Sends a ``ping``, which is among the deliveries a moment later."""
         caller, services = await request.caller(), request.services
         webhook = await services.webhooks.one(caller.user_id, id_of(webhook_id))
+        await services.limits.webhook_tested(caller.user_id)
         await services.webhooks.ping(caller.user_id, webhook.webhook_id)
         return ok(request, None, messages.PING_SENT)
 
@@ -196,12 +196,14 @@ class WebhookController(Controller):
         return ok(request, _delivery_view(await services.webhooks.delivery(webhook, _uuid_of(delivery_id))))
 
     @post("/{webhook_id:str}/deliveries/{delivery_id:str}/resend", status_code=200)
-    @Operation("重新发送消息", DeliveryView, refusals=(WebhookOff,))
+    @Operation("重新发送消息", DeliveryView, refusals=(WebhookOff, RateLimited))
     async def resend(self, request: Call, webhook_id: FromPath[str], delivery_id: FromPath[str]) -> Json:
         """Under the id it had, whatever became of it, and with a whole day of tries before it."""
         caller, services = await request.caller(), request.services
         webhook = await services.webhooks.one(caller.user_id, id_of(webhook_id))
-        delivery = await services.webhooks.resend(webhook, _uuid_of(delivery_id))
+        wanted = _uuid_of(delivery_id)
+        await services.limits.webhook_resent(caller.user_id)
+        delivery = await services.webhooks.resend(webhook, wanted)
         return ok(request, _delivery_view(delivery), messages.RESENT)
 
 

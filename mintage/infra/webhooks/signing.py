@@ -5,15 +5,13 @@ database does not hold it, and every process knows it. https://www.standardwebho
 """
 
 from base64 import b64encode
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from hmac import digest
 from typing import Final
 
 from mintage.projections.webhooks import Webhook
 
-ROTATION: Final = timedelta(days=1)
-"""For so long the secret before the newest is signed with, too."""
 _PURPOSE: Final = b"mintage webhook secrets 1"
 
 
@@ -26,10 +24,9 @@ class Signing:
         return f"whsec_{b64encode(self._secret(webhook_id, number)).decode()}"
 
     def headers(self, webhook: Webhook, message_id: str, body: bytes, now: datetime) -> dict[str, str]:
-        """What a receiver checks a message by; during a rotation there are two signatures, of which one has to fit."""
-        numbers = [webhook.secret]
-        if webhook.rotated_at is not None and now < webhook.rotated_at + ROTATION:
-            numbers.append(webhook.secret - 1)
+        """What a receiver checks a message by; after a rotation there are several signatures: one has to fit."""
+        oldest = webhook.secret - len(webhook.replaced(now))
+        numbers = range(webhook.secret, oldest - 1, -1)
         timestamp = str(int(now.timestamp()))
         keys = [self._secret(webhook.webhook_id, number) for number in numbers]
         return {
