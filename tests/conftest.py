@@ -148,6 +148,11 @@ async def until(condition: Callable[[], Awaitable[bool]], *, timeout_s: float = 
             await asyncio.sleep(0.02)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: one that begins when the others are done keeps a core waiting."""
+    items.sort(key=lambda item: item.path.name not in {"test_mutants.py", "test_schemathesis.py"})
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How much was tried, by the tests that count it."""
     for report in terminalreporter.getreports("passed"):
