@@ -28,7 +28,7 @@ from mintage.bootstrap import running, site
 from mintage.infra import worker
 from mintage.infra.pace import Pace
 from mintage.infra.settings import Settings
-from mintage.projections.queue import Claim, claim
+from mintage.projections.claims import Claim, claim
 
 PEOPLE = 20
 TASKS = 400

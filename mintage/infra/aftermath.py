@@ -20,7 +20,7 @@ from mintage.infra.measure import NotAWork
 from mintage.infra.products import job_of, keep
 from mintage.infra.store import Lost
 from mintage.infra.wakes import DUE
-from mintage.projections.queue import Claim, claim_aftermath, put_back
+from mintage.projections.claims import Claim, claim_aftermath, put_back
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Final
 from mintage.application.providers import Finished, Job, JobMissing, JobRefused, Provider, Running, Unreachable
 from mintage.infra.causes import CREATE_AMBIGUOUS, PROVIDER_UNAVAILABLE, Cause
 from mintage.infra.pace import Pace, Progress, Stopped
-from mintage.projections.queue import Claim
+from mintage.projections.claims import Claim
 
 _log = logging.getLogger(__name__)
 

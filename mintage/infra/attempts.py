@@ -34,7 +34,7 @@ from mintage.infra.products import job_of, keep, png_of
 from mintage.infra.sources import SourceRefused, Sources, SourceUnavailable
 from mintage.infra.storage import Media
 from mintage.infra.store import Lost
-from mintage.projections.queue import Claim, Serial, put_back
+from mintage.projections.claims import Claim, Serial, put_back
 from mintage.projections.works import works_of_tasks
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from mintage.application.generations import Output, work_type_of
 from mintage.application.providers import Job
 from mintage.infra.measure import measured
 from mintage.infra.storage import Media
-from mintage.projections.queue import Claim
+from mintage.projections.claims import Claim
 
 
 def job_of(found: Claim, attempt: int, source: bytes | None = None) -> Job:

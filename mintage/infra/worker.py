@@ -13,7 +13,7 @@ from mintage.application.transaction import OutcomeUnknown, Unavailable
 from mintage.infra.attempts import Attempt, Tools
 from mintage.infra.store import Lost
 from mintage.infra.wakes import DUE
-from mintage.projections.queue import claim, next_due, put_back, renew
+from mintage.projections.claims import claim, next_due, put_back, renew
 
 _log = logging.getLogger(__name__)
 

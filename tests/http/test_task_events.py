@@ -18,7 +18,7 @@ from mintage.http.app import create_app
 from mintage.infra import news as news_module
 from mintage.infra.settings import Settings
 from mintage.infra.store import Lost
-from mintage.projections.queue import renew
+from mintage.projections.claims import renew
 from tests.conftest import BASE_URL, VAULT, Mailbox
 from tests.contract import Event
 from tests.http.listening import Listening, id_of

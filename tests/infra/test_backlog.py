@@ -10,8 +10,9 @@ import pytest
 
 from mintage.infra.database import Pool
 from mintage.infra.rebuild import rebuild
+from mintage.projections.claims import Claim, claim, next_due
 from mintage.projections.outlook import states_of
-from mintage.projections.queue import QUEUE, Claim, claim, next_due
+from mintage.projections.queue import QUEUE
 from tests.conftest import VAULT
 from tests.infra.kit import a_day, journal_on, rows, run_sql
 

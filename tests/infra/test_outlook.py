@@ -13,8 +13,8 @@ from mintage.application.generations import Ask, Generations
 from mintage.domain.generation.events import TaskType
 from mintage.infra.database import Pool
 from mintage.infra.identifiers import new_id
+from mintage.projections.claims import claim
 from mintage.projections.outlook import SAMPLE, TaskState, outlook, standing, states_of
-from mintage.projections.queue import claim
 from tests.infra.kit import CATALOGUE, FILE, grant, journal_on, register, run_sql, some_id
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from mintage.application.providers import Job, Running
 from mintage.domain.generation.events import GenerationStarted
 from mintage.infra.rebuild import rebuild
-from mintage.projections.queue import QUEUE, Claim, claim, put_back, renew
+from mintage.projections.claims import Claim, claim, put_back, renew
+from mintage.projections.queue import QUEUE
 from tests.conftest import VAULT, until
 from tests.infra.far import Far, finished
 from tests.infra.kit import rows, utc_now

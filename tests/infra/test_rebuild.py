@@ -14,8 +14,9 @@ from mintage.infra.database import Pool, connect_sync
 from mintage.infra.follower import follow_once
 from mintage.infra.rebuild import Rebuilt, rebuild
 from mintage.projections import FOLLOWED, INLINE, READ_MODELS
+from mintage.projections.claims import claim
 from mintage.projections.ledger import LEDGER
-from mintage.projections.queue import QUEUE, claim
+from mintage.projections.queue import QUEUE
 from mintage.projections.sql import ReadModel
 from mintage.projections.statistics import STATISTICS
 from tests.conftest import VAULT

@@ -19,7 +19,7 @@ from mintage.infra.identifiers import new_id
 from mintage.infra.pace import Pace
 from mintage.infra.sources import Sources
 from mintage.infra.storage import Media, MediaFolder
-from mintage.projections.queue import Claim, claim
+from mintage.projections.claims import Claim, claim
 from mintage.projections.tasks import Task, task_of
 from mintage.projections.works import works_of_tasks
 from tests.conftest import BASE_URL, until
