@@ -115,7 +115,10 @@ class Provider(Protocol):
         ...
 
     async def find(self, job: Job) -> str | None:
-        """The id of the job at the provider, None if it surely never took it. Raises ``Unreachable``."""
+        """The id of the job at the provider, None if it surely never took it. Raises ``Unreachable``.
+
+        Whoever asks one that does not find has made a mistake: ``NotImplementedError``. So with ``cancel``.
+        """
         ...
 
     async def cancel(self, provider_job: str) -> bool:
