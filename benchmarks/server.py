@@ -22,12 +22,13 @@ from psycopg_pool import AsyncConnectionPool
 from benchmarks.chain import take_away
 from benchmarks.people import CREDITS_EACH, people
 from mintage.bootstrap import running, site
-from mintage.cli.serve import collect_seldom, server_config
+from mintage.cli.serve import server_config
 from mintage.domain.credits.decider import InsufficientCredits
 from mintage.http.app import create_app
 from mintage.http.bodies import Body
 from mintage.http.calls import Call
 from mintage.http.replies import Json
+from mintage.infra.garbage import collect_seldom
 from mintage.infra.identifiers import new_id
 from mintage.infra.settings import Settings, secrets_of
 

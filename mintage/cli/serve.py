@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import socket
@@ -18,6 +17,7 @@ import uvloop
 from mintage.application.ports import News
 from mintage.bootstrap import running, site
 from mintage.http.app import create_app
+from mintage.infra.garbage import collect_seldom
 from mintage.infra.settings import Settings
 from mintage.infra.store import Lost
 from mintage.projections.sql import Database
@@ -73,16 +73,6 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._news.release()
         super().handle_exit(sig, frame)
-
-
-def collect_seldom() -> None:
-    """Spare the garbage collector what lives as long as the process, and let it look at the rest less often.
-
-    Requests leave next to no cycles behind; looking for them cost a sixth of the server's time (measured).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 def server_config(app: Any, trusted_proxies: str = "") -> uvicorn.Config:

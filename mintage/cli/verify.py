@@ -13,6 +13,7 @@ from mintage.cli.database import NotReadable, counted, existing_site
 from mintage.domain.credits.postings import Posting
 from mintage.infra.audit import Difference, Findings, verify
 from mintage.infra.database import connect_sync
+from mintage.infra.garbage import collect_seldom
 from mintage.infra.seal.notes import Checkpoint, NoteInvalid, Verifier, read_notes
 from mintage.infra.seal.sealer import signer_of
 from mintage.infra.settings import Settings, secrets_of
@@ -49,6 +50,7 @@ def run_verify(settings: Settings, options: argparse.Namespace) -> int:
         return 2
     for folder in filter(None, (options.state, options.scratch)):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    collect_seldom()
     began = time.monotonic()
     with existing_site(settings) as place:
         checkpoints, wrong = _checkpoints(settings, place.conninfo, options)

@@ -21,7 +21,8 @@ GENESIS: Final = bytes(32)
 HEADS_MAX: Final = 50_000
 _NONE: Final = (0, GENESIS)
 
-_PLACE: Final = Struct(">QQI").pack
+# Signed as bigint is: for what is forged below zero, too, there is a hash that is not the one stored.
+_PLACE: Final = Struct(">qqI").pack
 _LENGTH: Final = Struct(">I").pack
 _HEADS: Final = """
 select e.originator_id, e.originator_version, e.hash from unnest(%s::text[], %s::bigint[]) as wanted (stream, version)

@@ -34,10 +34,14 @@ from mintage.domain.credits.events import (
     Lot,
     Terms,
 )
-from mintage.domain.credits.postings import posting_of
+from mintage.domain.credits.postings import Posting, posting_of
 from mintage.domain.decider import Refusal
+from mintage.domain.recorded import Recorded
 from mintage.infra.audit.accounts import fen_left, followed, overdue
-from mintage.infra.audit.findings import Broken
+from mintage.infra.audit.findings import Broken, total
+from mintage.infra.audit.fold import Fold, Row
+from mintage.infra.chain import GENESIS, event_hash
+from mintage.infra.codec import encode, tag_of
 from tests.infra.kit import some_id
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -161,3 +165,86 @@ def test_nothing_is_spent_past_its_date() -> None:
         assert followed(account, consumed, command.now).available == 6 - amount
         with pytest.raises(Broken, match="which expired before"):
             followed(account, consumed, START)
+
+
+class Debited:
+    """An account that is granted something now and then and spends all the time; for every third by date, too."""
+
+    def __init__(self, seed: int) -> None:
+        draw = random.Random(seed)
+        self.account = CreditAccount()
+        self.events: list[CreditEvent] = []
+        for _ in range(120):
+            command: CreditCommand = ConsumeCredits(
+                transaction_id=some_id(), amount=draw.choice([1, 1, 2, 7]), description="", now=START
+            )
+            if not self.events or draw.random() < 0.08:
+                command = GrantCredits(
+                    transaction_id=some_id(),
+                    amount=draw.choice([10, 60]),
+                    source="recharge",
+                    description="",
+                    now=START,
+                    paid_fen=draw.choice([0, draw.randint(1, 300)]),
+                    expires_at=START + timedelta(days=1) if seed % 3 == 0 and draw.random() < 0.3 else None,
+                    priority=draw.choice([50, 50, 10]),
+                )
+            try:
+                events = CREDITS.decide(command, self.account)
+            except Refusal:
+                continue
+            self.account = CREDITS.fold(self.account, events)
+            self.events += events
+
+
+def taken(events: list[CreditEvent], portion: int) -> tuple[Fold, list[Posting], list[tuple[int, str]]]:
+    """The events folded so many at a time, their postings, and what was reported of which."""
+    reports: list[tuple[int, str]] = []
+    fold = Fold("credits-a", lambda _, version, what: reports.append((version, what)))
+    rows: list[Row] = []
+    head = GENESIS
+    for version, event in enumerate(events, 1):
+        entry = Recorded(version, "credits-a", version, START, "a", some_id(), event)
+        state = encode(entry)
+        head = event_hash(head, version, version, entry.stream, tag_of(entry), state)
+        rows.append((version, entry.stream, version, tag_of(entry), state, head, entry.command_id))
+    for start in range(0, len(rows), portion):
+        fold.take(rows[start : start + portion])
+    fold.finish()
+    return fold, fold.postings, reports
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_debits_in_a_row_come_to_what_they_come_to_one_by_one(seed: int) -> None:
+    life = Debited(seed)
+    fold, postings, reports = taken(life.events, portion=seed % 50 + 1)
+    assert reports == []
+    assert fold.state == life.account
+    assert total(postings) == total(map(posting_of, life.events))
+    if seed % 3 and seed % 50 > 30:
+        assert len(postings) < len(life.events) / 2, "hardly any were folded as one"
+
+
+@pytest.mark.parametrize("change", [{"amount": 1}, {"amount": -8}, {"lot": 1}, {"lot": -1}, {"fen": 1}, {"fen": -1}])
+def test_of_debits_in_a_row_the_wrong_one_is_named(change: dict[str, int]) -> None:
+    for seed in range(10):
+        events = Debited(seed).events
+        for place, event in enumerate(events):
+            if not isinstance(event, CreditsConsumed):
+                continue
+            part = event.taken[0]
+            changed = replace(part, **{field: getattr(part, field) + more for field, more in change.items()})
+            wrong = replace(event, taken=(changed, *event.taken[1:]))
+            _, _, reports = taken([*events[:place], wrong, *events[place + 1 :]], portion=40)
+            assert [version for version, _ in reports] == [place + 1]
+
+
+def test_a_debit_of_nothing_or_less_is_refused_among_others() -> None:
+    events = Debited(0).events
+    place = next(place for place, event in enumerate(events) if isinstance(event, CreditsConsumed))
+    debit = events[place]
+    assert isinstance(debit, CreditsConsumed)
+    for amount in (0, -3):
+        wrong = replace(debit, amount=amount, taken=(replace(debit.taken[0], amount=amount, fen=0),))
+        _, _, reports = taken([*events[: place + 1], wrong, *events[place + 1 :]], portion=200)
+        assert reports == [(place + 2, f"an amount of {amount}")]

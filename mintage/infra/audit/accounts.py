@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, assert_never
 
+import msgspec
+
 from mintage.domain.credits.account import NEVER, CreditAccount, Hold, Lots, evolve, sum_of
 from mintage.domain.credits.events import (
     CreditEvent,
@@ -40,6 +42,48 @@ def followed(account: CreditAccount, event: CreditEvent, at: datetime) -> Credit
     return account
 
 
+class Debits(msgspec.Struct, gc=False):
+    """Debits in a row that each take a part of one lot without a date, and leave some of it.
+
+    Each is judged by itself and they are folded as one, ``whole``: nearly all of a long log are such.
+    """
+
+    lot: Lot
+    """As it was before them."""
+    amount: int = 0
+    fen: int = 0
+
+    @classmethod
+    def on(cls, account: CreditAccount) -> "Debits | None":
+        """None yet; no debit of the account is such a one if it has no lot, owes, or spends by date."""
+        if not account.lots or account.owed or account.lots[0].terms.expires_at is not None:
+            return None
+        return cls(account.lots[0])
+
+    def take(self, event: CreditsConsumed) -> bool:
+        """Add a lawful one; False if it is not such a debit: then ``followed`` knows what is wrong, if anything is."""
+        lot, amount, taken = self.lot, event.amount, event.taken
+        spent = self.amount + amount
+        if len(taken) != 1 or amount <= 0 or spent >= lot.amount:
+            return False
+        part = taken[0]
+        if part.lot != lot.number or part.amount != amount:
+            return False
+        fen = 0
+        if lot.fen:
+            left = Lot(lot.number, lot.amount - self.amount, lot.fen - self.fen, lot.terms)
+            fen = _fen_of(left, amount, ())
+        if part.fen != fen:
+            return False
+        self.amount = spent
+        self.fen += fen
+        return True
+
+    def whole(self) -> CreditsConsumed:
+        """What they come to."""
+        return CreditsConsumed("", self.amount, "", (Slice(self.lot.number, self.amount, self.fen),))
+
+
 def overdue(account: CreditAccount, at: datetime) -> int | None:
     """The first lot that is there at a time past its date."""
     for lot in account.lots:
@@ -51,7 +95,8 @@ def overdue(account: CreditAccount, at: datetime) -> int | None:
 
 def fen_left(account: CreditAccount) -> int:
     """What was paid for the credits that are there, held or not."""
-    return sum(lot.fen for lots in (account.lots, *(hold.lots for hold in account.holds.values())) for lot in lots)
+    held = [lot.fen for hold in account.holds.values() for lot in hold.lots]
+    return sum([lot.fen for lot in account.lots]) + sum(held)
 
 
 def _judge(account: CreditAccount, event: CreditEvent, at: datetime) -> None:
@@ -112,12 +157,6 @@ def _require_spent(lots: Lots, taken: Sequence[Slice], amount: int, at: datetime
 
     Each has the fen that it is to have; ``beside`` are the lots to which what stays of these goes back.
     """
-    # Nearly every debit takes a part of the lot that is first in line.
-    if len(taken) == 1 and lots:
-        part, lot = taken[0], lots[0]
-        is_usual = part.lot == lot.number and part.amount == amount < lot.amount and lot.terms.expires_at is None
-        if is_usual and part.fen == (_fen_of(lot, amount, beside) if lot.fen else 0):
-            return
     left = amount
     # The lots may be fewer than the slices: what is missing shows in the sum.
     for part, lot in zip(taken, lots, strict=False):

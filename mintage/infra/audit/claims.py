@@ -4,7 +4,7 @@ Only a sum of hashes is kept, so that memory stays flat; where two sums differ, 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from mintage.domain.credits.events import (
     HoldCaptured,
     HoldReleased,
 )
+from mintage.domain.decider import Event
 from mintage.domain.generation.events import (
     GenerationCancelled,
     GenerationCompleted,
@@ -59,68 +60,83 @@ def unequal(tallies: Iterable[Mapping[str, str]]) -> list[str]:
 
 _encode: Final = msgspec.json.Encoder().encode
 
-CLAIMING: Final = frozenset(
-    {
-        CreditsHeld,
-        HoldCaptured,
-        HoldReleased,
-        CreditsGranted,
-        CreditsRemoved,
-        CreditsClawedBack,
-        GenerationRequested,
-        GenerationCompleted,
-        GenerationFailed,
-        GenerationCancelled,
-        RechargePaid,
-        RechargeRefunded,
-        AdjustmentRequested,
-        AdjustmentApproved,
-    }
-)
-
 
 def claim_of(entry: Recorded, state: Any) -> Claim | None:
     """What an event says of another stream; ``state`` is its own stream's after it."""
-    event, key = entry.event, entry.key
-    match event:
-        case CreditsHeld(hold_id=task, amount=amount):
-            return Claim("hold", 1, f"generation-{task}", (task, key, amount))
-        case GenerationRequested(user_id=user, price=price):
-            return Claim("hold", -1, CREDITS.stream(user), (key, user, price))
-        case HoldCaptured(hold_id=task, amount=amount):
-            return Claim("captured hold", 1, f"generation-{task}", (task, amount))
-        case GenerationCompleted(charged=charged) if charged:
-            return Claim("captured hold", -1, CREDITS.stream(state.user_id), (key, charged))
-        case HoldReleased(hold_id=task):
-            return Claim("released hold", 1, f"generation-{task}", (task,))
-        case GenerationCompleted() | GenerationFailed() | GenerationCancelled():
-            return Claim("released hold", -1, CREDITS.stream(state.user_id), (key,))
-    return _of_money(entry, state)
+    half = _HALVES.get(type(entry.event))
+    return None if half is None else half(entry.event, entry.key, state)
 
 
-def _of_money(entry: Recorded, state: Any) -> Claim | None:
-    event, key = entry.event, entry.key
-    user = getattr(state, "user_id", "")
-    match event:
-        case CreditsGranted(source="recharge", reference=order, amount=amount):
-            terms = (order, key, amount, event.paid_fen, event.payment_method)
-            return Claim("paid order", 1, f"recharge-{order}", terms)
-        case RechargePaid(amount_fen=fen):
-            return Claim("paid order", -1, CREDITS.stream(user), (key, user, state.credits, fen, state.payment_method))
-        case CreditsClawedBack(recharge_id=order, amount=amount, refunded_fen=fen):
-            undone = (event.reason, event.reference, event.payment_method)
-            return Claim("refund", 1, f"recharge-{order}", (order, key, amount, fen, *undone))
-        case RechargeRefunded(credits=amount, amount_fen=fen):
-            undone = (event.reason, event.refund_reference, state.payment_method)
-            return Claim("refund", -1, CREDITS.stream(user), (key, user, amount, fen, *undone))
-        case CreditsGranted(source="adjustment", reference=adjustment, amount=amount):
-            added = (adjustment, key, amount, event.priority, event.expires_at)
-            return Claim("adjustment", 1, f"adjustment-{adjustment}", added)
-        case CreditsRemoved(reference=adjustment, amount=amount):
-            return Claim("adjustment", 1, f"adjustment-{adjustment}", (adjustment, key, -amount))
-        case AdjustmentRequested(needs_approval=False) | AdjustmentApproved():
-            asked: tuple[Any, ...] = (key, user, state.amount)
-            if state.amount > 0:
-                asked = (*asked, state.priority, state.expires_at)
-            return Claim("adjustment", -1, CREDITS.stream(user), asked)
+def _granted(event: CreditsGranted, user: str, _: Any) -> Claim | None:
+    reference, amount = event.reference, event.amount
+    if event.source == "recharge":
+        terms = (reference, user, amount, event.paid_fen, event.payment_method)
+        return Claim("paid order", 1, f"recharge-{reference}", terms)
+    if event.source == "adjustment":
+        added = (reference, user, amount, event.priority, event.expires_at)
+        return Claim("adjustment", 1, f"adjustment-{reference}", added)
     return None
+
+
+def _clawed_back(event: CreditsClawedBack, user: str, _: Any) -> Claim:
+    undone = (event.reason, event.reference, event.payment_method)
+    terms = (event.recharge_id, user, event.amount, event.refunded_fen, *undone)
+    return Claim("refund", 1, f"recharge-{event.recharge_id}", terms)
+
+
+def _ended(_: Any, task: str, state: Any) -> Claim:
+    return Claim("released hold", -1, CREDITS.stream(state.user_id), (task,))
+
+
+def _completed(event: GenerationCompleted, task: str, state: Any) -> Claim:
+    if not event.charged:
+        return _ended(event, task, state)
+    return Claim("captured hold", -1, CREDITS.stream(state.user_id), (task, event.charged))
+
+
+def _paid(event: RechargePaid, order: str, state: Any) -> Claim:
+    terms = (order, state.user_id, state.credits, event.amount_fen, state.payment_method)
+    return Claim("paid order", -1, CREDITS.stream(state.user_id), terms)
+
+
+def _refunded(event: RechargeRefunded, order: str, state: Any) -> Claim:
+    undone = (event.reason, event.refund_reference, state.payment_method)
+    terms = (order, state.user_id, event.credits, event.amount_fen, *undone)
+    return Claim("refund", -1, CREDITS.stream(state.user_id), terms)
+
+
+def _adjusted(event: AdjustmentRequested | AdjustmentApproved, adjustment: str, state: Any) -> Claim | None:
+    if isinstance(event, AdjustmentRequested) and event.needs_approval:
+        return None
+    asked: tuple[Any, ...] = (adjustment, state.user_id, state.amount)
+    if state.amount > 0:
+        asked = (*asked, state.priority, state.expires_at)
+    return Claim("adjustment", -1, CREDITS.stream(state.user_id), asked)
+
+
+_HALVES: Final[dict[type[Event], Callable[[Any, str, Any], Claim | None]]] = {
+    CreditsHeld: lambda event, user, _: Claim(
+        "hold", 1, f"generation-{event.hold_id}", (event.hold_id, user, event.amount)
+    ),
+    GenerationRequested: lambda event, task, _: Claim(
+        "hold", -1, CREDITS.stream(event.user_id), (task, event.user_id, event.price)
+    ),
+    HoldCaptured: lambda event, *_: Claim(
+        "captured hold", 1, f"generation-{event.hold_id}", (event.hold_id, event.amount)
+    ),
+    HoldReleased: lambda event, *_: Claim("released hold", 1, f"generation-{event.hold_id}", (event.hold_id,)),
+    GenerationCompleted: _completed,
+    GenerationFailed: _ended,
+    GenerationCancelled: _ended,
+    CreditsGranted: _granted,
+    RechargePaid: _paid,
+    CreditsClawedBack: _clawed_back,
+    RechargeRefunded: _refunded,
+    CreditsRemoved: lambda event, user, _: Claim(
+        "adjustment", 1, f"adjustment-{event.reference}", (event.reference, user, -event.amount)
+    ),
+    AdjustmentRequested: _adjusted,
+    AdjustmentApproved: _adjusted,
+}
+CLAIMING: Final = frozenset(_HALVES)
+"""The events of which another stream has a half."""

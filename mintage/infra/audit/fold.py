@@ -1,18 +1,20 @@
 """One stream, event by event: its hash chain, its versions, what it says it is, and whether each event follows."""
 
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from mintage.domain.catalogue import DECIDERS, TAGS
+from mintage.domain.credits.account import evolve
 from mintage.domain.credits.decider import CREDITS
-from mintage.domain.credits.events import CreditsGranted, HoldCaptured
+from mintage.domain.credits.events import CreditsConsumed, CreditsGranted, HoldCaptured, SpendingReversed
+from mintage.domain.credits.postings import Posting, posting_of
 from mintage.domain.decider import Decider
 from mintage.domain.recorded import Recorded
-from mintage.infra.audit.accounts import followed, overdue
+from mintage.infra.audit.accounts import Debits, followed, overdue
+from mintage.infra.audit.claims import CLAIMING
 from mintage.infra.audit.findings import Broken
 from mintage.infra.audit.rules import require_lawful
 from mintage.infra.chain import GENESIS, event_hash
@@ -21,6 +23,8 @@ from mintage.infra.codec import UPCASTERS, decode
 COLUMNS: Final = "notification_id, originator_id, originator_version, topic, state, hash, command_id::text"
 Row: TypeAlias = tuple[int, str, int, str, bytes, bytes, str | None]
 """An event as ``COLUMNS`` selects it, in binary."""
+_SHARED: Final = CLAIMING | {SpendingReversed}
+"""What its own stream alone cannot judge."""
 Report: TypeAlias = Callable[[str, int, str], None]
 
 
@@ -39,12 +43,14 @@ class Fold:
     """A stream up to the ``version`` taken last, and its ``state`` then, as long as it is ``sound``.
 
     What follows an event that breaks a rule is not judged any more: all of it would be noise. Hashes and versions are.
+    An account's ``postings`` are those of all sound events since somebody emptied the list, some of them in one.
     """
 
     def __init__(self, stream: str, report: Report, snapshot: Snapshot = NO_SNAPSHOT) -> None:
         self.stream = stream
         self.version = 0
         self.sound = True
+        self.postings: list[Posting] = []
         self._report = report
         self._hash = GENESIS
         self._command_id = ""
@@ -60,37 +66,41 @@ class Fold:
         self.snapshot = snapshot if is_used else NO_SNAPSHOT
         self.snapshot_is_of_the_log = not is_used
 
-    def take(self, row: Row) -> Recorded | None:
-        """Check the next event and fold it; None if it cannot be read."""
-        position, stream, version, topic, state, stored, command_id = row
-        try:
-            is_next = event_hash(self._hash, position, version, stream, topic, state) == stored
-        except struct.error:
-            # No version or position is below zero, so that nothing there has a hash.
-            is_next = False
-        if not is_next:
-            self._report(stream, version, "its hash is not that of what is stored, or of what is before it")
-        # That of the next one is to follow from what is stored: so each change is found where it was made.
-        self._hash = stored
-        if version != self.version + 1:
-            self._break(version, f"version {version} follows {self.version}")
-        self.version = version
-        try:
-            entry = decode(position, stream, version, topic, state)
-        except ValueError as error:
-            self._break(version, f"cannot be read: {error}")
-            return None
-        if entry.at.tzinfo is None:
-            self._break(version, f"recorded at {entry.at} of no time zone")
-        if TAGS[type(entry.event)] != topic and topic not in UPCASTERS:
-            self._break(version, f"lies under {topic} and is a {type(entry.event).__name__}")
-        if command_id is not None and command_id != entry.command_id:
-            self._report(stream, version, "lies under another command's id")
-        if self.sound:
-            self._follow(entry)
-        if version == self.snapshot.version and self.sound:
-            self._compare()
-        return entry
+    def take(self, rows: Iterable[Row]) -> list[tuple[Recorded, Any]]:
+        """Check the next events and fold them; returns those that its own stream alone cannot judge, with its state."""
+        shared: list[tuple[Recorded, Any]] = []
+        debits: Debits | None = None
+        for position, stream, version, topic, state, stored, command_id in rows:
+            if event_hash(self._hash, position, version, stream, topic, state) != stored:
+                self._report(stream, version, "its hash is not that of what is stored, or of what is before it")
+            # That of the next one is to follow from what is stored: so each change is found where it was made.
+            self._hash = stored
+            if version != self.version + 1:
+                self._break(version, f"version {version} follows {self.version}")
+            self.version = version
+            try:
+                entry = decode(position, stream, version, topic, state)
+            except ValueError as error:
+                self._break(version, f"cannot be read: {error}")
+                continue
+            event = entry.event
+            if TAGS[type(event)] != topic or command_id != entry.command_id or entry.at.tzinfo is None:
+                self._look_at_label(entry, topic, command_id)
+            if self.sound:
+                if type(event) is CreditsConsumed and version != self.snapshot.version:
+                    debits = debits or self._debits()
+                    if debits is not None and debits.take(event):
+                        self._command_id = entry.command_id
+                        continue
+                if debits is not None:
+                    self._settle(debits)
+                    debits = None
+                self._follow(entry)
+            if type(event) in _SHARED:
+                shared.append((entry, self.state))
+        if debits is not None:
+            self._settle(debits)
+        return shared
 
     def finish(self) -> None:
         """Check what only the end of a command shows.
@@ -99,6 +109,25 @@ class Fold:
         """
         if self.sound and self.is_account:
             self._end_command(self.version)
+
+    def _look_at_label(self, entry: Recorded, topic: str, command_id: str | None) -> None:
+        """What is stored beside an event is to be what the event says itself."""
+        if entry.at.tzinfo is None:
+            self._break(entry.version, f"recorded at {entry.at} of no time zone")
+        if TAGS[type(entry.event)] != topic and topic not in UPCASTERS:
+            self._break(entry.version, f"lies under {topic} and is a {type(entry.event).__name__}")
+        # Only the first of a command has its id beside it.
+        if command_id is not None and command_id != entry.command_id:
+            self._report(entry.stream, entry.version, "lies under another command's id")
+
+    def _debits(self) -> Debits | None:
+        return Debits.on(self.state) if self.is_account and not self._has_dates else None
+
+    def _settle(self, debits: Debits) -> None:
+        if debits.amount:
+            debit = debits.whole()
+            self.state = evolve(self.state, debit)
+            self.postings.append(posting_of(debit))
 
     def _follow(self, entry: Recorded) -> None:
         try:
@@ -115,6 +144,8 @@ class Fold:
             # An event of another aggregate, or of what is not there.
             what = f"{type(entry.event).__name__} does not follow from what was before ({type(error).__name__})"
             self._break(entry.version, what)
+        if entry.version == self.snapshot.version and self.sound:
+            self._compare()
 
     def _follow_account(self, entry: Recorded) -> None:
         event: Any = entry.event
@@ -124,6 +155,8 @@ class Fold:
             self._command_id = entry.command_id
             self._looked_at = None
         self.state = followed(self.state, event, entry.at)
+        if self.sound:
+            self.postings.append(posting_of(event))
         if isinstance(event, CreditsGranted) and event.expires_at is not None:
             self._has_dates = True
         # Who captures a whole hold brings nothing in or back, and does not look.

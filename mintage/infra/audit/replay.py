@@ -3,16 +3,18 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
 import psycopg
 
 from mintage.domain.credits.events import SpendingReversed
-from mintage.domain.credits.postings import Posting, posting_of
+from mintage.domain.credits.postings import Posting
 from mintage.domain.recorded import Recorded
 from mintage.infra.audit.accounts import fen_left
-from mintage.infra.audit.claims import CLAIMING, MODULUS, Claim, claim_of
+from mintage.infra.audit.claims import MODULUS, Claim, claim_of
 from mintage.infra.audit.findings import Broken, Differences, total
 from mintage.infra.audit.fold import COLUMNS, NO_SNAPSHOT, Fold, Row, Snapshot
 from mintage.infra.audit.served import require_original, require_served, require_snapshot
@@ -27,7 +29,6 @@ where (originator_id, originator_version, notification_id) > (%s, %s::bigint, %s
     and originator_id <= %s and notification_id <= %s::bigint
 order by originator_id, originator_version, notification_id limit {PORTION}"""
 _SNAPSHOTS: Final = "select stream, version, shape, state from snapshots where stream > %s and stream <= %s"
-_NEEDING_MORE: Final = CLAIMING | {SpendingReversed}
 
 
 class Streams(msgspec.Struct, frozen=True):
@@ -101,21 +102,15 @@ class _Replay:
 
     def feed(self, rows: Sequence[Row]) -> None:
         """Take the next events, which lie in the order of streams and versions."""
-        fold = self._fold
         postings: list[Posting] = []
-        for row in rows:
-            if row[1] != fold.stream:
-                self._end(fold)
-                self._fold = fold = Fold(row[1], self._report, self._snapshots.pop(row[1], NO_SNAPSHOT))
-            entry = fold.take(row)
-            if entry is None:
-                continue
-            event = entry.event
-            if fold.is_account and fold.sound:
-                # A sound account has no other events.
-                postings.append(posting_of(event))  # type: ignore[arg-type]
-            if type(event) in _NEEDING_MORE:
-                self._look_further(entry, fold)
+        for stream, of_stream in groupby(rows, itemgetter(1)):
+            if stream != self._fold.stream:
+                self._end(self._fold)
+                self._fold = Fold(stream, self._report, self._snapshots.pop(stream, NO_SNAPSHOT))
+            for entry, state in self._fold.take(of_stream):
+                self._look_further(entry, state)
+            postings += self._fold.postings
+            self._fold.postings.clear()
         self._replayed.events += len(rows)
         self._replayed.totals = total([self._replayed.totals, *postings])
 
@@ -125,14 +120,14 @@ class _Replay:
         self._replayed.tally = {what: f"{part % MODULUS:x}" for what, part in self._sums.items()}
         return self._replayed
 
-    def _look_further(self, entry: Recorded, fold: Fold) -> None:
+    def _look_further(self, entry: Recorded, state: Any) -> None:
         if isinstance(entry.event, SpendingReversed):
             try:
                 require_original(self._connection, entry, entry.event)
             except Broken as broken:
                 self._report(entry.stream, entry.version, str(broken))
             return
-        claim = claim_of(entry, fold.state)
+        claim = claim_of(entry, state)
         if claim is None:
             return
         if self._sink is not None:

@@ -37,11 +37,12 @@ def require_served(connection: psycopg.Connection[Any], folds: Sequence[Fold], r
 
     The rows are read after the events, so that they can only be ahead; the events up to there are read then.
     """
-    by_user = {user_id: fold for fold in folds if (user_id := _user_of(fold)) is not None}
-    rows = connection.cursor(binary=True).execute(_SERVED, (list(by_user),)).fetchall() if by_user else []
+    user_ids = [_user_of(fold) for fold in folds]
+    known = [user_id for user_id in user_ids if user_id]
+    rows = connection.cursor(binary=True).execute(_SERVED, (known,)).fetchall() if known else []
     served = {user_id: row for user_id, *row in rows}
-    for fold in folds:
-        row = served.get(_user_of(fold) or "")
+    for fold, user_id in zip(folds, user_ids, strict=True):
+        row = served.get(user_id)
         if row is None:
             report(fold.stream, fold.version, "the log has this account, the database serves none")
             continue
@@ -114,8 +115,7 @@ def _fold_on(connection: psycopg.Connection[Any], fold: Fold, version: int) -> N
         rows = connection.cursor(binary=True).execute(_BEYOND, (fold.stream, fold.version, version)).fetchall()
         if not rows:
             return
-        for row in rows:
-            fold.take(row)
+        fold.take(rows)
     fold.finish()
 
 
@@ -123,7 +123,7 @@ def _said(available: int, held: int, owed: int, version: int) -> str:
     return f"{available} available, {held} held, {owed} owed as of event {version}"
 
 
-def _user_of(fold: Fold) -> str | None:
-    """The account's user; None of a stream whose name is no id's, written as ids are."""
+def _user_of(fold: Fold) -> str:
+    """The account's user; empty of a stream whose name is no id's, written as ids are."""
     named = _ACCOUNT.fullmatch(fold.stream)
-    return None if named is None else named[1]
+    return "" if named is None else named[1]

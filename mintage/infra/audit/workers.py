@@ -8,6 +8,8 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from multiprocessing.connection import wait as wait_for
 from typing import Any, Final, Self, TypeVar
 
+from mintage.infra.garbage import collect_seldom
+
 ResultT = TypeVar("ResultT")
 Told = Callable[[int], None]
 Piece = tuple[Any, ...]
@@ -78,6 +80,7 @@ def counting(progress: Progress, phase: str, whole: int) -> Told:
 def _begin(counter: Any) -> None:
     global _done  # noqa: PLW0603 -- a worker process is given it before its first piece
     _done = counter
+    collect_seldom()
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
