@@ -386,3 +386,13 @@ def test_a_snapshot_of_no_event_is_named(conninfo: str, spender: str, audit: Aud
 def test_a_snapshot_of_another_shape_is_nobodys(conninfo: str, spender: str, audit: Audit) -> None:
     run_sql(conninfo, "update snapshots set shape = shape - 1, version = 7, state = 'nonsense'")
     assert audit(conninfo).differences == []
+
+
+def test_what_belongs_to_another_kind_of_stream_is_named_and_not_the_end(sealed: Sealed) -> None:
+    """A payment where there is no order; no read model can be made of it either."""
+    with database(sealed.server, "astray", sealed.template) as conninfo:
+        paid = (payer(conninfo), "recharge.paid", {"payment_reference": "p1", "amount_fen": 100})
+        (place,) = append(conninfo, paid)
+        rehash(conninfo)
+        findings = sealed.audit(conninfo)
+        assert saying(place, "RechargePaid does not follow from what was before").is_named(findings), shown(findings)

@@ -64,7 +64,13 @@ _encode: Final = msgspec.json.Encoder().encode
 def claim_of(entry: Recorded, state: Any) -> Claim | None:
     """What an event says of another stream; ``state`` is its own stream's after it."""
     half = _HALVES.get(type(entry.event))
-    return None if half is None else half(entry.event, entry.key, state)
+    if half is None:
+        return None
+    try:
+        return half(entry.event, entry.key, state)
+    except AttributeError:
+        # In a stream of another kind, as is said of it already.
+        return None
 
 
 def _granted(event: CreditsGranted, user: str, _: Any) -> Claim | None:
