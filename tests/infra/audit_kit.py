@@ -28,7 +28,7 @@ from mintage.infra.identifiers import new_id
 from mintage.infra.log_reader import head
 from mintage.infra.rebuild import fill
 from mintage.infra.seal.notes import Checkpoint, read_notes
-from mintage.infra.seal.sealer import seal_once, signer_of
+from mintage.infra.seal.sealer import Sealing, signer_of
 from mintage.infra.spendings import LoggedSpendings
 from mintage.projections import FOLLOWED, READ_MODELS
 from tests.conftest import VAULT, on_database
@@ -115,8 +115,9 @@ def follow(conninfo: str) -> None:
 
 
 def seal(conninfo: str, folder: Path) -> None:
+    sealing = Sealing(SEED, folder)
     with connect_sync(conninfo) as connection:
-        while seal_once(connection, SEED, folder, datetime.now(UTC)):
+        while sealing.once(connection, datetime.now(UTC)):
             pass
 
 

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import psycopg
 
 from mintage.infra.columns import execute
@@ -28,9 +29,10 @@ SEAL_LOCK: Final = int.from_bytes(sha256(b"sealer").digest()[:8], signed=True)
 """The advisory lock of whoever seals."""
 
 NEWEST: Final = "select size, root, note from seals order by size desc limit 1"
-_LAST: Final = """
-select e.hash, substring(t.hashes from %s for 32) from seal_tiles t
-left join stored_events e on e.notification_id = %s where t.level = 0 and t.number = %s"""
+_NOW: Final = f"""
+select s.size, s.root, s.note, e.hash, (select coalesce(max(notification_id), 0) from stored_events)
+from ({NEWEST}) s left join stored_events e on e.notification_id = s.size"""
+_LEAF: Final = "select substring(hashes from %s for 32) from seal_tiles where level = 0 and number = %s"
 TILES: Final = """
 select level, number, hashes from seal_tiles join unnest(%s::smallint[], %s::bigint[]) as wanted (level, number)
 using (level, number)"""
@@ -58,36 +60,77 @@ def signer_of(connection: psycopg.Connection[Any], seed: bytes) -> Signer:
     return Signer(named(row[0]), seed)
 
 
-def seal_once(connection: psycopg.Connection[Any], seed: bytes, folder: Path, at: datetime) -> int:
-    """Seal the next portion of events; returns how many there were, 0 if somebody else seals.
+class _Sealed(msgspec.Struct):
+    """What was sealed last: the note, the tree it is of, and the tree's last leaf."""
 
-    Raises ``Contradicted`` or ``NoteInvalid``, and signs nothing, if the log is not what was signed before.
-    """
-    with connection.transaction():
-        row = connection.execute("select pg_try_advisory_xact_lock(%s)", (SEAL_LOCK,)).fetchone()
-        if row is None or not row[0]:
+    signer: Signer
+    checkpoint: Checkpoint | None
+    tree: Edge
+    leaf: bytes
+
+
+class Sealing:
+    """Seals a log portion by portion; what it sealed last it need not read again."""
+
+    def __init__(self, seed: bytes, folder: Path) -> None:
+        self._seed = seed
+        self._folder = folder
+        self._last: _Sealed | None = None
+
+    def once(self, connection: psycopg.Connection[Any], at: datetime) -> int:
+        """Seal the next portion of events; returns how many there were, 0 if somebody else seals.
+
+        Raises ``Contradicted`` or ``NoteInvalid``, and signs nothing, if the log is not what was signed before.
+        """
+        if self._is_idle(connection):
             return 0
-        signer = signer_of(connection, seed)
-        tree, sealed = _sealed(connection, signer)
-        written = newest_note(folder, signer)
+        # Whatever happens on the way, what is remembered is what is stored.
+        last, self._last = self._last, None
+        with connection.transaction():
+            row = connection.execute("select pg_try_advisory_xact_lock(%s)", (SEAL_LOCK,)).fetchone()
+            if row is None or not row[0]:
+                return 0
+            sealed = _sealed(connection, self._seed, last)
+            count = self._seal(connection, sealed, at)
+        self._last = sealed
+        return count
+
+    def _is_idle(self, connection: psycopg.Connection[Any]) -> bool:
+        """Whether the log still ends with what was sealed last."""
+        last = self._last
+        if last is None or last.checkpoint is None:
+            return False
+        row = connection.execute(_NOW).fetchone()
+        return row is not None and row[2:] == (last.checkpoint.note, last.leaf, last.tree.size)
+
+    def _seal(self, connection: psycopg.Connection[Any], sealed: _Sealed, at: datetime) -> int:
+        signer, tree = sealed.signer, sealed.tree
+        written = newest_note(self._folder, signer)
         size = tree.size
-        tiles = {} if written is None or written == sealed else _caught_up(connection, tree, written)
+        tiles: dict[TileId, bytes] = {}
+        if written is not None and written != sealed.checkpoint:
+            tiles = _caught_up(connection, tree, written)
         tiles |= _extended(connection, tree, tree.size + PORTION)
         if tiles:
             checkpoint = signer.sign(tree.size, tree.root())
             if checkpoint != written:
-                append_note(folder, checkpoint, at)
+                append_note(self._folder, checkpoint, at)
             _store(connection, tiles, checkpoint, at)
-    return tree.size - size
+            sealed.checkpoint = checkpoint
+            number, place = divmod(tree.size - 1, TILE)
+            sealed.leaf = tiles[0, number][HASH * place :]
+        return tree.size - size
 
 
 class Sealer(Steps):
     """Seals what is new each second until it is cancelled; of several, in whatever process, one at a time."""
 
     def __init__(self, conninfo: str, seed: bytes, folder: Path, clock: Callable[[], datetime]) -> None:
+        sealing = Sealing(seed, folder)
+
         def step(connection: psycopg.Connection[Any]) -> bool:
             try:
-                return seal_once(connection, seed, folder, clock()) == PORTION
+                return sealing.once(connection, clock()) == PORTION
             except (Contradicted, NoteInvalid) as error:
                 _log.error("THE LOG IS NOT BEING SEALED, it contradicts what was signed: %s", error)
                 return False
@@ -95,25 +138,34 @@ class Sealer(Steps):
         super().__init__("the sealer", conninfo, step)
 
 
-def _sealed(connection: psycopg.Connection[Any], signer: Signer) -> tuple[Edge, Checkpoint | None]:
-    """The tree as it was sealed last, once it is certain that the log still has it."""
-    row = connection.execute(NEWEST).fetchone()
+def _sealed(connection: psycopg.Connection[Any], seed: bytes, last: _Sealed | None) -> _Sealed:
+    """What was sealed last, once it is certain that the log still has it; ``last`` if that is it."""
+    row = connection.execute(_NOW).fetchone()
     if row is None:
-        return Edge(), None
-    size, root, note = row
-    sealed = signer.checkpoint(note)
-    if (sealed.size, sealed.root) != (size, root):
+        return _Sealed(signer_of(connection, seed), None, Edge(), b"")
+    size, root, note, event_hash, _ = row
+    if last is None or last.checkpoint is None or last.checkpoint.note != note:
+        last = _read(connection, signer_of(connection, seed), note)
+    assert last.checkpoint is not None
+    if (last.checkpoint.size, last.checkpoint.root) != (size, root):
         raise Contradicted(f"the seal at {size} events is not what its note says")
-    tree = _tree_of(connection, size)
-    if tree.root() != root:
-        raise Contradicted(f"the tree of {size} events does not have the root that was signed")
-    tile, place = divmod(size - 1, TILE)
-    row = connection.execute(_LAST, (HASH * place + 1, size, tile)).fetchone()
-    if row is None or row[0] is None:
+    if event_hash is None:
         raise Contradicted(f"the log has no event {size}, and so many were sealed")
-    if row[0] != row[1]:
+    if event_hash != last.leaf:
         raise Contradicted(f"event {size} is not the one that was sealed")
-    return tree, sealed
+    return last
+
+
+def _read(connection: psycopg.Connection[Any], signer: Signer, note: str) -> _Sealed:
+    """A tree as it was sealed, out of its tiles."""
+    checkpoint = signer.checkpoint(note)
+    size = checkpoint.size
+    tree = _tree_of(connection, size)
+    if tree.root() != checkpoint.root:
+        raise Contradicted(f"the tree of {size} events does not have the root that was signed")
+    number, place = divmod(size - 1, TILE)
+    row = connection.execute(_LEAF, (HASH * place + 1, number)).fetchone()
+    return _Sealed(signer, checkpoint, tree, b"" if row is None else row[0])
 
 
 def _caught_up(connection: psycopg.Connection[Any], tree: Edge, written: Checkpoint) -> dict[TileId, bytes]:

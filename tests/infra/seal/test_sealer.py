@@ -22,7 +22,7 @@ from mintage.infra.seal import sealer as module
 from mintage.infra.seal.checkpoint_files import append_note
 from mintage.infra.seal.merkle import Accumulator, Edge
 from mintage.infra.seal.notes import Checkpoint, NoteInvalid, Signer, read_notes
-from mintage.infra.seal.sealer import Contradicted, Sealer, seal_once, signer_of
+from mintage.infra.seal.sealer import Contradicted, Sealer, Sealing, signer_of
 from mintage.infra.settings import Settings
 from tests.conftest import VAULT, until
 from tests.infra.kit import TERMINATE, consume, grant, journal_on, one, outcomes, rows, run_sql, some_id
@@ -49,7 +49,7 @@ def connected(conninfo: str) -> Iterator[psycopg.Connection[Any]]:
 
 def seal(conninfo: str, folder: Path, at: datetime = NOW, seed: bytes = SEED) -> int:
     with connected(conninfo) as connection:
-        return seal_once(connection, seed, folder, at)
+        return Sealing(seed, folder).once(connection, at)
 
 
 def signer(conninfo: str) -> Signer:
@@ -127,7 +127,7 @@ class TestSealing:
             with connected(conninfo) as connection:
                 sealed = 0
                 while one(conninfo, "select coalesce(max(size), 0) from seals") < 1_000:
-                    sealed += seal_once(connection, SEED, tmp_path, NOW)
+                    sealed += Sealing(SEED, tmp_path).once(connection, NOW)
                 return sealed
 
         with ThreadPoolExecutor(3) as pool:
@@ -142,7 +142,7 @@ class TestSealing:
                 """insert into stored_events (originator_id, originator_version, topic, state, notification_id, hash)
                 values ('credits-x', 1, 'credits.consumed', '{}', 11, sha256(''))"""
             )
-            assert seal_once(connection, SEED, tmp_path, NOW) == 10
+            assert Sealing(SEED, tmp_path).once(connection, NOW) == 10
         assert seal(conninfo, tmp_path) == 1
 
     async def test_no_writer_waits_for_the_sealing(
@@ -368,6 +368,62 @@ class TestWhatWasChanged:
         duty.cancel()
         await asyncio.gather(duty, return_exceptions=True)
         assert read_notes(tmp_path, signer(conninfo)) == before
+
+    @pytest.mark.parametrize(
+        ("change", "complaint"),
+        [one for one in CHANGES if one[0] not in {with_other_tiles, without_tiles}],
+        ids=lambda given: getattr(given, "__name__", ""),
+    )
+    async def test_is_noticed_by_who_remembers_what_was_sealed(
+        self, conninfo: str, tmp_path: Path, change: Callable[[str], None], complaint: str
+    ) -> None:
+        sealing = Sealing(SEED, tmp_path)
+        with connected(conninfo) as connection:
+            for _ in range(2):
+                await spend(conninfo, 9)
+                assert [sealing.once(connection, NOW) for _ in range(2)] == [10, 0]
+            change(conninfo)
+            for _ in range(2):
+                with pytest.raises((Contradicted, NoteInvalid), match=complaint):
+                    sealing.once(connection, NOW)
+
+    async def test_who_remembers_the_tree_goes_on_without_its_tiles(self, conninfo: str, tmp_path: Path) -> None:
+        sealing = Sealing(SEED, tmp_path)
+        with connected(conninfo) as connection:
+            for change in (with_other_tiles, without_tiles):
+                await spend(conninfo, 9)
+                assert sealing.once(connection, NOW) == 10
+                change(conninfo)
+            await spend(conninfo, 9)
+            assert sealing.once(connection, NOW) == 10
+        # And they are as they are to be again: who remembers nothing goes on from them.
+        await spend(conninfo, 9)
+        assert seal(conninfo, tmp_path) == 10
+        assert hold(conninfo, tmp_path) == [10, 20, 30, 40]
+
+    async def test_what_could_not_be_stored_is_not_remembered(self, conninfo: str, tmp_path: Path) -> None:
+        sealing = Sealing(SEED, tmp_path)
+        await spend(conninfo, 9)
+        with connected(conninfo) as connection:
+            assert sealing.once(connection, NOW) == 10
+            await spend(conninfo, 9)
+            run_sql(conninfo, "alter table seals add constraint none_more check (size < 20)")
+            with pytest.raises(psycopg.errors.CheckViolation):
+                sealing.once(connection, NOW)
+            run_sql(conninfo, "alter table seals drop constraint none_more")
+            await spend(conninfo, 9)
+            assert sealing.once(connection, NOW) == 20
+        assert read_notes(tmp_path, signer(conninfo))[-1].root == root_of(conninfo, 30)
+
+    async def test_machines_take_turns(self, conninfo: str, tmp_path: Path) -> None:
+        """What each remembers the other has gone on from."""
+        both = [Sealing(SEED, tmp_path / "one"), Sealing(SEED, tmp_path / "other")]
+        with connected(conninfo) as connection:
+            for turn in range(6):
+                await spend(conninfo, 99)
+                assert both[turn % 2].once(connection, NOW) == 100
+                assert both[(turn + 1) % 2].once(connection, NOW) == 0
+        assert [one.root for one in seals(conninfo)] == [root_of(conninfo, 100 * turn) for turn in range(1, 7)]
 
     async def test_a_file_that_says_otherwise_than_the_database_is_believed(
         self, conninfo: str, tmp_path: Path
