@@ -6,7 +6,6 @@ as ``python -m benchmarks.pipeline DATA_DIR``; prints one line of JSON.
 """
 
 import asyncio
-import os
 import sys
 import time
 from io import BytesIO
@@ -18,8 +17,8 @@ import msgspec
 import uvloop
 from PIL import Image
 
-from benchmarks.chain import processor_s
 from benchmarks.people import people
+from benchmarks.processors import Processors
 from mintage.application.catalogue import BUILTIN
 from mintage.application.generations import Ask
 from mintage.application.providers import Finished, Job, Running, Told
@@ -108,11 +107,12 @@ async def waits(services: Services, user_id: str, claims: Claims) -> list[float]
 
 async def many(services: Services, users: list[str], data_dir: Path) -> tuple[float, float]:
     """Seconds on processors, and in all, for a crowd of tasks, from when they are asked for."""
-    spent, began = processor_s(os.getpid(), data_dir), time.perf_counter()
+    processors = Processors(data_dir)
+    spent, began = processors.spent_s(), time.perf_counter()
     await asyncio.gather(*(request(services, users[turn % PEOPLE]) for turn in range(TASKS)))
     while await services.db.fetch_one(dict, "select 1 as one from queue limit 1"):  # noqa: ASYNC110 -- other processes may do it
         await asyncio.sleep(0.05)
-    return processor_s(os.getpid(), data_dir) - spent, time.perf_counter() - began
+    return processors.spent_s() - spent, time.perf_counter() - began
 
 
 async def measure(data_dir: Path) -> Measured:

@@ -1,7 +1,7 @@
 """The server that is measured: the real app in one process, with the comparisons mounted beside it.
 
-Run as ``python -m benchmarks.server DATA_DIR USERS [bare]``; prints a line of JSON when it serves. ``bare`` is without
-hash chain and seals.
+Run as ``python -m benchmarks.server DATA_DIR USERS [chain]``; prints a line of JSON when it serves. With ``chain`` it
+prints another one when debits have come in for long enough to say what hash chain and seals cost.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import uvloop
 from litestar import Litestar, Request, Response, post
 from psycopg_pool import AsyncConnectionPool
 
-from benchmarks.chain import take_away
+from benchmarks.chain import Meter
 from benchmarks.people import CREDITS_EACH, people
 from mintage.bootstrap import running, site
 from mintage.cli.serve import server_config
@@ -53,11 +53,10 @@ class Serving(msgspec.Struct):
     tokens: list[str]
 
 
-async def main(data_dir: Path, count: int, *, bare: bool) -> None:
+async def main(data_dir: Path, count: int, *, chain: bool) -> None:
     settings = Settings(data_dir=data_dir, log_level="WARNING")
     with site(settings) as place:
-        if bare:
-            take_away(place)
+        meter = Meter(place, data_dir) if chain else None
         async with running(settings, place, base_url=lambda: "", worker=False) as services:
             users, tokens = await people(services, count)
             pool = AsyncConnectionPool(place.conninfo, min_size=8, max_size=8, kwargs={"autocommit": True}, open=False)
@@ -76,10 +75,21 @@ async def main(data_dir: Path, count: int, *, bare: bool) -> None:
             signal.signal(signal.SIGTERM, lambda *_: None)
             ports = [one.getsockname()[1] for one in listeners]
             serving = Serving(str(data_dir), ports[0], ports[1], os.getpid(), users, tokens)
-            sys.stdout.buffer.write(msgspec.json.encode(serving) + b"\n")
-            sys.stdout.buffer.flush()
-            await asyncio.gather(*(server.serve(sockets=[one]) for server, one in zip(servers, listeners, strict=True)))
+            say(serving)
+            work = [server.serve(sockets=[one]) for server, one in zip(servers, listeners, strict=True)]
+            if meter is not None:
+                work.append(measured(meter))
+            await asyncio.gather(*work)
             await pool.close()
+
+
+async def measured(meter: Meter) -> None:
+    say(await meter.run())
+
+
+def say(what: msgspec.Struct) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(what) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 class Spend(msgspec.Struct):
@@ -153,4 +163,4 @@ def listener() -> socket.socket:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(Path(sys.argv[1]), int(sys.argv[2]), bare="bare" in sys.argv[3:]))
+    uvloop.run(main(Path(sys.argv[1]), int(sys.argv[2]), chain="chain" in sys.argv[3:]))

@@ -4,7 +4,6 @@ Every part of variable length comes after its length: no two events can be mista
 at the same time its leaf in the log's Merkle tree: it begins as RFC 6962 (2.1) wants it of a leaf.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -47,22 +46,25 @@ class Heads:
     """The newest hash of each stream that was written lately; what is not here, or stale, is read."""
 
     def __init__(self) -> None:
-        # Ordered: of a plain dict the first is slow to find once many before it are gone.
-        self._heads: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
+        # In two halves: what was not written while the newer one filled up goes with the older one.
+        self._newer: dict[str, tuple[int, bytes]] = {}
+        self._older: dict[str, tuple[int, bytes]] = {}
 
     async def before(self, connection: psycopg.AsyncConnection[Any], entries: Sequence[Recorded]) -> dict[str, bytes]:
         """For each stream of a batch the hash that its first event there builds on."""
-        known, before, missing = self._heads, dict[str, bytes](), dict[str, int]()
+        newer, older = self._newer, self._older
+        before, missing = dict[str, bytes](), dict[str, int]()
         for entry in entries:
             stream = entry.stream
-            if stream not in before and stream not in missing:
-                version, head = known.get(stream, _NONE)
-                if entry.version == 1:
-                    before[stream] = GENESIS
-                elif version == entry.version - 1:
-                    before[stream] = head
-                else:
-                    missing[stream] = entry.version - 1
+            if stream in before or stream in missing:
+                continue
+            version, head = newer.get(stream) or older.get(stream) or _NONE
+            if version == entry.version - 1:
+                before[stream] = head
+            elif entry.version == 1:
+                before[stream] = GENESIS
+            else:
+                missing[stream] = entry.version - 1
         if missing:
             cursor = await connection.execute(_HEADS, (list(missing), list(missing.values())), binary=True)
             for stream, _, head in await cursor.fetchall():
@@ -71,9 +73,6 @@ class Heads:
 
     def stored(self, heads: Mapping[str, tuple[int, bytes]]) -> None:
         """A batch is in the log."""
-        known = self._heads
-        for stream in heads:
-            known.pop(stream, None)
-        known.update(heads)
-        while len(known) > HEADS_MAX:
-            known.popitem(last=False)
+        self._newer.update(heads)
+        if len(self._newer) > HEADS_MAX // 2:
+            self._newer, self._older = {}, self._newer

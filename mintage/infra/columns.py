@@ -6,6 +6,7 @@ the server spends 6 us less on each event that is appended (13 instead of 19), a
 
 import re
 import struct
+from binascii import unhexlify
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -76,6 +77,37 @@ _KINDS: Final[dict[str, tuple[int, int, Encode]]] = {
 """The numbers that PostgreSQL knows each type and its arrays by, and how a value is written."""
 
 
+def _equally_long(column: Sequence[bytes]) -> bytes | None:
+    try:
+        lengths = set(map(len, column))
+    except TypeError:
+        # A null.
+        return None
+    if len(lengths) > 1:
+        return None
+    length = _LENGTH(lengths.pop())
+    return length + length.join(column)
+
+
+def _uuids(column: Sequence[str]) -> bytes | None:
+    count = len(column)
+    try:
+        written = "".join(column).encode("ascii")
+        octets = unhexlify(written.translate(None, b"-"))
+        each = struct.unpack("16s" * count, octets)
+    except (TypeError, ValueError, struct.error):
+        return None
+    # With the dashes where they belong: nothing of one is taken for a part of the next.
+    dashes = written[8::36] + written[13::36] + written[18::36] + written[23::36]
+    if set(map(len, column)) != {36} or dashes != b"-" * (4 * count):
+        return None
+    return _UUID + _UUID.join(each)
+
+
+_AT_ONCE: Final[dict[str, Callable[[Sequence[Any]], bytes | None]]] = {"bytea": _equally_long, "uuid": _uuids}
+"""Writes a whole column several times faster than one by one; None if its values do not allow it."""
+
+
 @cache
 def kinds_of(sql: str) -> tuple[str | None, ...]:
     """For each parameter of a statement the type of its elements, None for one that is no array."""
@@ -93,6 +125,9 @@ def packed(kind: str, column: Sequence[Any]) -> bytes:
         # Half the columns of a batch say the same in every row: the batch's time, a kind, a null.
         if column.count(first) == len(column):
             return head + (_NULL if first is None else encode(first)) * len(column)
+        at_once = _AT_ONCE.get(kind)
+        if at_once is not None and (content := at_once(column)) is not None:
+            return head + content
         return head + b"".join([_NULL if value is None else encode(value) for value in column])
     except struct.error as error:
         raise ValueError(f"{error} in a column of {kind}") from None

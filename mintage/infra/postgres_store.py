@@ -133,8 +133,8 @@ class PostgresStore:
         async with self._talking() as connection:
             try:
                 changes = await self._keys.changes(connection, entries)
-                hashes = await self._heads.before(connection, entries)
-                append, heads = _append(entries, changes.keys, hashes)
+                heads = await self._heads.before(connection, entries)
+                append, newest = _append(entries, changes.keys, heads)
                 writes = self._writes(entries, append, records, snapshots, changes)
             except GONE:
                 raise
@@ -144,7 +144,7 @@ class PostgresStore:
             assert self._exchange is not None
             await self._exchange.commit([*writes, _NOTIFY])
             self._keys.stored(changes)
-            self._heads.stored(heads)
+            self._heads.stored(newest)
 
     async def unlock(self) -> None:
         async with self._talking() as connection:
@@ -251,25 +251,23 @@ class PostgresStore:
 
 
 def _append(
-    entries: Sequence[Recorded], keys: Mapping[str, AESGCM], before: Mapping[str, bytes]
+    entries: Sequence[Recorded], keys: Mapping[str, AESGCM], heads: dict[str, bytes]
 ) -> tuple[list[Statement], dict[str, tuple[int, bytes]]]:
-    """The write of the events, and the newest version and hash of each stream after it."""
+    """The write of the events, and the newest version and hash of each stream after it; ``heads`` are those before."""
     if not entries:
         return [], {}
     rows: list[tuple[Value, ...]] = []
-    heads: dict[str, tuple[int, bytes]] = {}
     previous = None
     for entry in entries:
         owner = owner_of(entry)
         position, stream, version, tag = entry.position, entry.stream, entry.version, tag_of(entry)
         state = encode(entry, keys[owner] if owner is not None else None)
         command_id = entry.command_id if entry.command_id != previous else None
-        head = heads.get(stream)
-        digest = event_hash(before[stream] if head is None else head[1], position, version, stream, tag, state)
-        heads[stream] = (version, digest)
+        digest = heads[stream] = event_hash(heads[stream], position, version, stream, tag, state)
         rows.append((stream, version, tag, state, position, command_id, digest))
         previous = entry.command_id
-    return [Statement(_APPEND, tuple(zip(*rows, strict=True)))], heads
+    newest = {entry.stream: (entry.version, heads[entry.stream]) for entry in entries}
+    return [Statement(_APPEND, tuple(zip(*rows, strict=True)))], newest
 
 
 def _evolved(entry: Recorded, state: Any) -> Any:

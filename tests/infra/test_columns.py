@@ -27,9 +27,13 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+def nullable(kind: str) -> st.SearchStrategy[list[Any]]:
+    return st.lists(st.none() | VALUES[kind], max_size=20)
+
+
 def columns() -> st.SearchStrategy[tuple[str, list[Any]]]:
     return st.sampled_from(sorted(VALUES)).flatmap(
-        lambda kind: st.tuples(st.just(kind), st.lists(st.none() | VALUES[kind], max_size=20))
+        lambda kind: st.tuples(st.just(kind), st.lists(VALUES[kind], max_size=20) | nullable(kind))
     )
 
 
@@ -89,3 +93,35 @@ def test_the_server_agrees_on_every_type(conninfo: str) -> None:
             assert row is not None
             # An empty array says its element's type in its last four bytes.
             assert int.from_bytes(packed(kind, [])[-4:]) == row[2]
+
+
+UUIDS = [
+    "0191c2de-0000-7000-8000-000000000001",
+    "0191C2DE-0000-7000-8000-00000000000A",
+    "0191c2de000070008000000000000002",
+    "0191c2de0-000-7000-8000-000000000005",
+]
+SPOILT = [
+    # Pieces that only together have as many digits and dashes as two of them.
+    "0191c2de-0000-7000-8000-00000000000",
+    "0191c2de-0000-7000-8000-0000000000033",
+    "0191c2de-0000-7000-80000-000000000004",
+    "0191c2de-0000-7000-8000-00000000 006",
+    "0191c2de-0000-7000-8000-00000000000g",
+    "0191c2de-0000-7000-8000-0000000000é7",
+    "------------------------------------",
+    "",
+]
+
+
+@given(st.lists(st.sampled_from(UUIDS), min_size=1, max_size=6))
+def test_ids_packed_at_once_are_those_packed_one_by_one(column: list[str]) -> None:
+    head = len(packed("uuid", column)) - 20 * len(column)
+    assert packed("uuid", column)[head:] == b"".join(packed("uuid", [value])[head:] for value in column)
+
+
+@given(st.lists(st.sampled_from(UUIDS), max_size=4), st.lists(st.sampled_from(SPOILT), min_size=1, max_size=2))
+def test_one_id_that_is_none_spoils_its_column(column: list[str], spoilt: list[str]) -> None:
+    for place in range(len(column) + 1):
+        with pytest.raises(ValueError, match=r"UUID|hexadecimal|ascii"):
+            packed("uuid", [*column[:place], *spoilt, *column[place:]])
