@@ -1,17 +1,20 @@
-"""What tamper evidence costs the write path: processor time of durable debits over HTTP, the server's and PostgreSQL's.
+"""What tamper evidence costs: processor time of durable debits over HTTP, the server's and PostgreSQL's.
 
-Two processes that do the very same differ by more than what is to be measured, and so does a machine from one second to
-the next. So one server turns its hash chain off and on three times a second; what its sealer takes is counted as such.
+Two servers that do the very same differ by more than what is to be measured, and so does a machine from one second to
+the next. So one server, while debits come in, does each batch's append in both ways, one right after the other; and one
+connection of PostgreSQL stores the same rows in a table with hashes and in one without.
 """
 
 import asyncio
 import random
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from statistics import median
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import psycopg
@@ -19,37 +22,44 @@ import psycopg
 from benchmarks.processors import Processors, processor_s
 from mintage.bootstrap import Site
 from mintage.domain.recorded import Recorded
-from mintage.infra import follower, postgres_store
-from mintage.infra.chain import GENESIS, Heads
+from mintage.infra import postgres_store
+from mintage.infra.chain import Heads
 from mintage.infra.codec import encode, owner_of, tag_of
+from mintage.infra.columns import execute, packed
 from mintage.infra.seal.sealer import Sealing
 from mintage.projections.sql import Statement, Value
 
 WARM_UP_S = 3.0
 WHOLE_S = 20.0
-PAIRS = 150
-TURN_S = 0.2
-SETTLING_S = 0.05
-SECONDS = WARM_UP_S + WHOLE_S + PAIRS * 2 * (SETTLING_S + TURN_S) + 5
+CLOSE_S = 15.0
+SECONDS = WARM_UP_S + WHOLE_S + CLOSE_S + 1
 """How long the debits have to go on."""
+BATCHES = 1_000
+BATCH = 32
 
 _BARE = """
-insert into stored_events (originator_id, originator_version, topic, state, notification_id, command_id)
+insert into {} (originator_id, originator_version, topic, state, notification_id, command_id)
 select * from unnest(%s::text[], %s::bigint[], %s::text[], %s::bytea[], %s::bigint[], %s::uuid[])"""
+_HASHED = """
+insert into {} (originator_id, originator_version, topic, state, notification_id, command_id, hash)
+select * from unnest(%s::text[], %s::bigint[], %s::text[], %s::bytea[], %s::bigint[], %s::uuid[], %s::bytea[])"""
 
 
 class Cost(msgspec.Struct):
-    """Microseconds of processor time: for each debit in all, for each event of the sealer, and of the chain."""
+    """Microseconds of processor time: a debit in all; of it the chain's, in server and PostgreSQL; the sealer's."""
 
     debit_us: float
+    server_us: float
+    postgres_us: float
     sealer_us: float
-    chain_us: float
 
     @property
-    def percent(self) -> float:
-        """How much more a debit costs than one without chain and seals."""
-        more = self.chain_us + self.sealer_us
-        return more / (self.debit_us - more) * 100
+    def chain_us(self) -> float:
+        return self.server_us + self.postgres_us
+
+    def percent(self, part_us: float) -> float:
+        """A part beside what a debit would cost without chain and sealer."""
+        return part_us / (self.debit_us - self.chain_us - self.sealer_us) * 100
 
 
 class Meter:
@@ -58,29 +68,23 @@ class Meter:
     def __init__(self, place: Site, data_dir: Path) -> None:
         self._conninfo = place.conninfo
         self._data_dir = data_dir
-        self._sealed, self._sealing_s = 0, 0.0
-        self._has_chain = self._has_followers = True
-        self._appended = 0
         self._first = asyncio.Event()
-        append, before, once = postgres_store._append, Heads.before, Sealing.once
-        follow_once = follower.follow_once
+        self._appended = self._sealed = 0
+        self._is_close = False
+        self._with_s = self._without_s = self._sealing_s = 0.0
+        self._turn = False
+        self._append, before = postgres_store._append, Heads.before
+        stored, once = Heads.stored, Sealing.once
 
-        def appended(
-            entries: Sequence[Recorded], keys: Mapping[str, Any], hashes: Mapping[str, bytes]
-        ) -> tuple[list[Statement], dict[str, tuple[int, bytes]]]:
-            self._appended += len(entries)
-            self._first.set()
-            return append(entries, keys, hashes) if self._has_chain else (_bare(entries, keys), {})
+        async def timed_before(own: Heads, *given: Any) -> dict[str, bytes]:
+            with self._timing():
+                return await before(own, *given)
 
-        async def heads(own: Heads, connection: Any, entries: Sequence[Recorded]) -> Mapping[str, bytes]:
-            if not self._has_chain:
-                return {}
-            # After a turn without there is none.
-            return {stream: head or GENESIS for stream, head in (await before(own, connection, entries)).items()}
+        def timed_stored(own: Heads, heads: Mapping[str, tuple[int, bytes]]) -> None:
+            with self._timing():
+                stored(own, heads)
 
-        def seal(own: Sealing, connection: psycopg.Connection[Any], at: Any) -> int:
-            if not self._has_followers:
-                return 0
+        def timed_once(own: Sealing, connection: psycopg.Connection[Any], at: Any) -> int:
             backend = connection.info.backend_pid
             began = time.thread_time() + processor_s(backend)
             events = once(own, connection, at)
@@ -88,55 +92,54 @@ class Meter:
             self._sealed += events
             return events
 
-        def follow(*given: Any) -> int:
-            return follow_once(*given) if self._has_followers else 0
-
-        follower.follow_once = follow  # type: ignore[assignment]
-        postgres_store._append = appended  # type: ignore[assignment]
-        Heads.before, Sealing.once = heads, seal  # type: ignore[method-assign, assignment]
+        postgres_store._append = self._appending
+        Heads.before, Heads.stored, Sealing.once = timed_before, timed_stored, timed_once  # type: ignore[method-assign, assignment]
 
     async def run(self) -> Cost:
         """What it comes to, once there are debits and for as long as ``SECONDS``."""
         await self._first.wait()
         await asyncio.sleep(WARM_UP_S)
         processors = Processors(self._data_dir)
-        sealed, sealing_s = self._sealed, self._sealing_s
-        debit_us = await self._each_us(processors, WHOLE_S)
+        appended, sealed, sealing_s, began = self._appended, self._sealed, self._sealing_s, processors.spent_s()
+        await asyncio.sleep(WHOLE_S)
+        debit_us = (processors.spent_s() - began) / (self._appended - appended) * 1e6
         sealer_us = (self._sealing_s - sealing_s) / (self._sealed - sealed) * 1e6
-        # What trails the log works in bursts of its own.
-        self._has_followers = False
-        # What has no hash cannot be sealed; nobody will ask for this log again.
-        async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
-            await connection.execute("alter table stored_events alter column hash drop not null")
-        draw = random.Random(1)
-        more = []
-        for _ in range(PAIRS):
-            each_us = {}
-            for has_chain in draw.sample([True, False], 2):
-                self._has_chain = has_chain
-                # The batch under way is of the turn before, and heads have to be read again.
-                await asyncio.sleep(SETTLING_S)
-                each_us[has_chain] = await self._each_us(processors, TURN_S)
-            more.append(each_us[True] - each_us[False])
-        import statistics
+        appended, self._with_s, self._is_close = self._appended, 0.0, True
+        await asyncio.sleep(CLOSE_S)
+        self._is_close = False
+        server_us = (self._with_s - self._without_s) / (self._appended - appended) * 1e6
+        return Cost(debit_us, server_us, await asyncio.to_thread(stored_us, self._conninfo), sealer_us)
 
-        print(
-            sorted(map(int, more)),
-            statistics.mean(more),
-            median(more),
-            statistics.stdev(more) / len(more) ** 0.5,
-            file=sys.stderr,
-        )
-        return Cost(debit_us, sealer_us, median(more))
+    @contextmanager
+    def _timing(self) -> Iterator[None]:
+        """What is only done for the chain."""
+        began = time.thread_time()
+        yield
+        self._with_s += time.thread_time() - began
 
-    async def _each_us(self, processors: Processors, seconds: float) -> float:
-        events, began = self._appended, processors.spent_s()
-        await asyncio.sleep(seconds)
-        return (processors.spent_s() - began) / (self._appended - events) * 1e6
+    def _appending(
+        self, entries: Sequence[Recorded], keys: Mapping[str, Any], heads: dict[str, bytes]
+    ) -> tuple[list[Statement], dict[str, tuple[int, bytes]]]:
+        self._appended += len(entries)
+        self._first.set()
+        if not self._is_close:
+            return self._append(entries, keys, heads)
+        # What is done second finds warm caches; each is second as often as first.
+        self._turn = not self._turn
+        if self._turn:
+            self._without_s += _timed_bare(entries, keys)
+        with self._timing():
+            made = self._append(entries, keys, heads)
+        if not self._turn:
+            self._without_s += _timed_bare(entries, keys)
+        with self._timing():
+            packed("bytea", made[0][0].params[-1])
+        return made
 
 
-def _bare(entries: Sequence[Recorded], keys: Mapping[str, Any]) -> list[Statement]:
-    """The append as it would be without the chain."""
+def _timed_bare(entries: Sequence[Recorded], keys: Mapping[str, Any]) -> float:
+    """Seconds for the append as it would be without the chain."""
+    began = time.thread_time()
     rows: list[tuple[Value, ...]] = []
     previous = None
     for entry in entries:
@@ -145,4 +148,34 @@ def _bare(entries: Sequence[Recorded], keys: Mapping[str, Any]) -> list[Statemen
         command_id = entry.command_id if entry.command_id != previous else None
         rows.append((entry.stream, entry.version, tag_of(entry), state, entry.position, command_id))
         previous = entry.command_id
-    return [Statement(_BARE, tuple(zip(*rows, strict=True)))] if rows else []
+    Statement(_BARE, tuple(zip(*rows, strict=True)))
+    return time.thread_time() - began
+
+
+def stored_us(conninfo: str) -> float:
+    """Microseconds that PostgreSQL takes longer to store an event with its hash than without."""
+    state = b"x" * 300
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        for table in ("hashed", "bare"):
+            connection.execute(f"create table {table} (like stored_events including all)".encode())
+        connection.execute("alter table bare drop column hash")
+        backend = connection.info.backend_pid
+        more = []
+        for first in range(1, BATCHES * BATCH, BATCH):
+            places = range(first, first + BATCH)
+            streams = [f"credits-{place % 100}" for place in places]
+            ids = [str(uuid4()) for _ in places]
+            columns = (streams, list(places), ["credits.consumed"] * BATCH, [state] * BATCH, list(places), ids)
+            hashes = [sha256(str(place).encode()).digest() for place in places]
+            statements = {
+                "hashed": Statement(_HASHED.format("hashed"), (*columns, hashes)),
+                "bare": Statement(_BARE.format("bare"), columns),
+            }
+            spent = {}
+            for table in random.sample(("hashed", "bare"), 2):
+                began = processor_s(backend)
+                execute(connection, statements[table])
+                spent[table] = processor_s(backend) - began
+            more.append(spent["hashed"] - spent["bare"])
+        connection.execute("drop table hashed, bare")
+    return median(more) / BATCH * 1e6
