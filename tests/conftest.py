@@ -10,6 +10,7 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+from litestar import Litestar
 
 from mintage.application.ports import Mail, Notice
 from mintage.application.services import Services
@@ -35,9 +36,12 @@ Token = Callable[[], Awaitable[tuple[dict[str, object], dict[str, str]]]]
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """One server for the session, with a migrated template to copy."""
+    """One server for the session, with a migrated template to copy; nobody cuts its power, so that it need not sync."""
     with tempfile.TemporaryDirectory(prefix="mintage-tests-") as folder, EmbeddedPostgres(Path(folder)) as server:
         with psycopg.connect(server.conninfo, autocommit=True) as connection:
+            # Measured: a database made and dropped takes 0.05 s in place of 0.7 to 1.3 s.
+            connection.execute("alter system set fsync = off")
+            connection.execute("select pg_reload_conf()")
             connection.execute(f"create database {TEMPLATE}")
         migrate(on_database(server.conninfo, TEMPLATE), VAULT)
         yield server
@@ -52,7 +56,7 @@ def conninfo(postgres: EmbeddedPostgres) -> Iterator[str]:
     """A migrated, empty database of this test's own."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(postgres.conninfo, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {TEMPLATE} strategy file_copy")
+        connection.execute(f"create database {name} template {TEMPLATE}")
         try:
             yield on_database(postgres.conninfo, name)
         finally:
@@ -121,10 +125,23 @@ async def services(conninfo: str, settings: Settings, mailbox: Mailbox) -> Async
         yield everything
 
 
+_apps: dict[tuple[int, str], Litestar] = {}
+
+
+def app_of(services: Services) -> Litestar:
+    """The app, which takes a quarter of a second to make; one that was made before goes on with these services."""
+    terms = services.terms.body_max, services.terms.cors_origins
+    app = _apps.get(terms)
+    if app is None:
+        app = _apps[terms] = create_app(services, unavailable=(Lost,))
+    setattr(app.request_class, "services", services)  # noqa: B010 -- of the class that create_app makes
+    return app
+
+
 @pytest.fixture
 async def client(services: Services) -> AsyncIterator[httpx.AsyncClient]:
     """Every reply to it is held to what the OpenAPI documents promise."""
-    inner = httpx.ASGITransport(app=create_app(services, unavailable=(Lost,)), raise_app_exceptions=False)  # type: ignore[arg-type]
+    inner = httpx.ASGITransport(app=app_of(services), raise_app_exceptions=False)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=Checked(inner), base_url=BASE_URL, timeout=60) as http:
         yield http
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from functools import cache
 from typing import Final
 
 from passlib.hash import argon2
@@ -12,6 +13,12 @@ WAITING_MAX: Final = 64
 _HASHER: Final = argon2.using(type="ID", memory_cost=19 * 1024, rounds=2, parallelism=1)
 
 
+@cache
+def _nobodys_hash() -> str:
+    """What a sign-in to an account that does not exist is compared with, to take as long."""
+    return str(_HASHER.hash("nobody's password"))
+
+
 class Argon2Hasher:
     """Implements ``application.ports.PasswordHasher``."""
 
@@ -19,8 +26,8 @@ class Argon2Hasher:
         # Each hash keeps one core busy and takes 19 MiB.
         self._slots = asyncio.Semaphore(min(os.cpu_count() or 1, 4))
         self._waiting = 0
-        # What a sign-in to an account that does not exist is compared with, to take as long.
-        self._nobodys = _HASHER.hash("nobody's password")
+        # Made now, so that no sign-in takes longer for it.
+        self._nobodys = _nobodys_hash()
 
     async def hash(self, password: str) -> str:
         return str(await self._in_turn(_HASHER.hash, password))

@@ -4,6 +4,7 @@ Whatever ends a person's sessions or changes their role notifies ``CHANNEL`` in 
 listens, because the connection is down, nothing is remembered.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -12,7 +13,7 @@ from mintage.application.records import Record, TokenEnded
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.events import PasswordChanged, PersonErased, RoleGranted
 from mintage.infra.database import connect
-from mintage.projections.people import Standing, standing_of
+from mintage.projections.people import Standing, standings_of
 from mintage.projections.sql import Database, Statement
 
 CHANNEL: Final = "mintage_sessions"
@@ -42,19 +43,43 @@ class Standings:
         self._listening = False
         self._changes = 0
         self._known: dict[str, Standing] = {}
+        self._asked: dict[str, asyncio.Future[Standing]] = {}
+        self._asking: asyncio.Task[None] | None = None
 
     def cached(self, user_id: str) -> Standing | None:
         return self._known.get(user_id)
 
     async def look_up(self, user_id: str) -> Standing:
-        changes = self._changes
-        standing = await standing_of(self._db, user_id) or GONE
-        # What changed while we were asking may be newer than the answer.
-        if self._listening and changes == self._changes:
-            if len(self._known) >= KEPT_MAX:
-                self._known.clear()
-            self._known[user_id] = standing
-        return standing
+        """Ask the database; all who come while it is being asked are asked for together, after that."""
+        answer = self._asked.get(user_id)
+        if answer is None:
+            answer = self._asked[user_id] = asyncio.get_running_loop().create_future()
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._ask())
+        # It is others' answer too, who do not go away with this one.
+        return await asyncio.shield(answer)
+
+    async def _ask(self) -> None:
+        try:
+            while self._asked:
+                asked, self._asked = self._asked, {}
+                changes = self._changes
+                try:
+                    found = await standings_of(self._db, list(asked))
+                except Exception as error:  # noqa: BLE001 -- is raised where it is waited for
+                    for answer in asked.values():
+                        answer.set_exception(error)
+                    continue
+                standings = {user_id: found.get(user_id, GONE) for user_id in asked}
+                # What changed while we were asking may be newer than the answer.
+                if self._listening and changes == self._changes:
+                    if len(self._known) + len(standings) > KEPT_MAX:
+                        self._known.clear()
+                    self._known.update(standings)
+                for user_id, answer in asked.items():
+                    answer.set_result(standings[user_id])
+        finally:
+            self._asking = None
 
     def seen(self, entries: Sequence[Recorded]) -> None:
         """What this process stored itself is known at once, before the database says so."""

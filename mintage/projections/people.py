@@ -271,16 +271,21 @@ async def person_by_login(db: Database, login: Login) -> Person | None:
     return await db.fetch_one(Person, f"{_SELECT}{column} = %s", (getattr(login, column),))
 
 
-async def standing_of(db: Database, user_id: str) -> Standing | None:
-    """What a token of theirs is judged by; None if there is no such account."""
-    return await db.fetch_one(
-        Standing,
-        """
-        select session_version, role,
-            array(select token_id::text from ended_tokens e where e.user_id = p.user_id) as ended
-        from people p where p.user_id = %s and not p.erased""",
-        (user_id,),
-    )
+class _StandingOf(msgspec.Struct):
+    user_id: str
+    session_version: int
+    role: Role
+    ended: Sequence[str]
+
+
+async def standings_of(db: Database, user_ids: Sequence[str]) -> dict[str, Standing]:
+    """What their tokens are judged by; of whom there is no account nothing."""
+    sql = """
+    select user_id::text, session_version, role,
+        array(select token_id::text from ended_tokens e where e.user_id = p.user_id) as ended
+    from people p where p.user_id = any(%s::uuid[]) and not p.erased"""
+    rows = await db.fetch(_StandingOf, sql, (user_ids,))
+    return {row.user_id: Standing(row.session_version, row.role, row.ended) for row in rows}
 
 
 class _UserId(msgspec.Struct):

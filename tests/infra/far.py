@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from mintage.application.providers import Finished, Job, JobMissing, Running, Told
+from tests.conftest import until
 
 
 def png(side: int = 16) -> bytes:
@@ -88,3 +89,12 @@ async def _said(script: deque[Any], about: Any, otherwise: Callable[[], Any]) ->
         raise said
     said = said(about) if callable(said) else said
     return await said if asyncio.iscoroutine(said) else said
+
+
+async def called(far: Far, what: str, times: int = 1) -> None:
+    """Come back when the provider was called so often."""
+
+    async def is_so() -> bool:
+        return far.calls[what] >= times
+
+    await until(is_so)

@@ -1,7 +1,6 @@
 """What providers do wrong, and what must not come of it: each test is named after how somebody lost money or time."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from itertools import repeat
 from pathlib import Path
@@ -26,30 +25,13 @@ from mintage.infra.asking import MISSING_MAX
 from mintage.infra.storage import MediaFolder
 from mintage.projections.works import works_of_tasks
 from tests.conftest import until
-from tests.infra.far import Far, finished, png
+from tests.infra.far import Far, called, finished, png
 from tests.infra.kit import erase
 from tests.infra.pipeline import PRICE, QUICK, Clock, Plant, plant
 
 HAVING = 1_000
 ALL = (HAVING, 0)
 CHARGED = (HAVING - PRICE, 0)
-
-
-@pytest.fixture
-def far() -> Far:
-    return Far()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def here(conninfo: str, tmp_path: Path, far: Far, clock: Clock) -> AsyncIterator[Plant]:
-    async with plant(conninfo, tmp_path, {"far": far}, clock=clock) as here:
-        here.work()
-        yield here
 
 
 async def closed(here: Plant, task_id: str) -> str:
@@ -62,13 +44,6 @@ async def closed(here: Plant, task_id: str) -> str:
     last = here.events(task_id)[-1]
     assert isinstance(last, GenerationClosed)
     return last.outcome
-
-
-async def called(far: Far, what: str, times: int = 1) -> None:
-    async def is_so() -> bool:
-        return far.calls[what] >= times
-
-    await until(is_so)
 
 
 class TestMoney:

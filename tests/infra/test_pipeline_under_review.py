@@ -1,7 +1,7 @@
 """What a review found in the pipeline, each as it would come back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,27 +17,9 @@ from mintage.infra.attempts import LOST_MAX
 from mintage.infra.measure import measured
 from mintage.projections.works import works_of_tasks
 from tests.conftest import until
-from tests.infra.far import Far, png
+from tests.infra.far import Far, called, png
 from tests.infra.kit import grant, journal_on, register, some_id
 from tests.infra.pipeline import PRICE, QUICK, Clock, Plant, plant
-from tests.infra.test_attempts import called
-
-
-@pytest.fixture
-def far() -> Far:
-    return Far()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def here(conninfo: str, tmp_path: Path, far: Far, clock: Clock) -> AsyncIterator[Plant]:
-    async with plant(conninfo, tmp_path, {"far": far}, clock=clock) as here:
-        here.work()
-        yield here
 
 
 async def delivered_late(here: Plant, far: Far, count: int = 1) -> str:

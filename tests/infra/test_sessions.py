@@ -1,11 +1,12 @@
 """What ends a token in one process ends it in every other."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from psycopg.errors import UndefinedTable
 
 from mintage.application.ports import GONE
 from mintage.application.records import TokenEnded
@@ -15,6 +16,7 @@ from mintage.infra.database import Pool
 from mintage.infra.identifiers import new_id
 from mintage.infra.sessions import Standings
 from mintage.projections.people import Standing
+from mintage.projections.sql import RowT
 from tests.conftest import until
 from tests.infra.kit import journal_on, run_sql
 
@@ -123,3 +125,66 @@ async def test_nothing_is_remembered_while_nobody_listens(conninfo: str) -> None
         await until(forgotten)
         assert await standings.look_up(user_id) == Standing(0, "user", [])
         assert standings.cached(user_id) is None
+
+
+class Held(Pool):
+    """Whatever is asked waits until it is let through; ``asked`` are the ids of each query."""
+
+    def __init__(self, conninfo: str) -> None:
+        super().__init__(conninfo)
+        self.asked: list[set[str]] = []
+        self.through = asyncio.Semaphore(0)
+
+    async def fetch(self, row: type[RowT], sql: str, params: Sequence[Any] = ()) -> list[RowT]:
+        self.asked.append(set(params[0]))
+        await self.through.acquire()
+        return await super().fetch(row, sql, params)
+
+
+@asynccontextmanager
+async def held(conninfo: str) -> AsyncIterator[tuple[Held, Standings]]:
+    pool = Held(conninfo)
+    await pool.open()
+    try:
+        yield pool, Standings(pool, conninfo)
+    finally:
+        await pool.close()
+
+
+async def test_who_comes_while_the_database_is_asked_is_asked_for_with_the_others(conninfo: str) -> None:
+    people = [new_id() for _ in range(9)]
+    async with journal_on(conninfo) as journal, held(conninfo) as (pool, standings):
+        await journal.transact(registered(people[0]), actor=people[0])
+        first = asyncio.create_task(standings.look_up(people[0]))
+        await asyncio.sleep(0)
+        others = [asyncio.create_task(standings.look_up(user_id)) for user_id in [*people, *people]]
+        await asyncio.sleep(0.01)
+        for _ in range(2):
+            pool.through.release()
+        assert await first == Standing(0, "user", [])
+        assert await asyncio.gather(*others) == [Standing(0, "user", []), *[GONE] * 8] * 2
+        # Who came later is not told what may have been read before.
+        assert pool.asked == [{people[0]}, set(people)]
+
+
+async def test_who_goes_away_takes_nobody_along(conninfo: str) -> None:
+    user_id = new_id()
+    async with held(conninfo) as (pool, standings):
+        gone, stays = (asyncio.create_task(standings.look_up(user_id)) for _ in range(2))
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        pool.through.release()
+        assert await stays == GONE
+        assert gone.cancelled()
+
+
+async def test_a_database_that_is_away_is_said_to_all_and_asked_again(conninfo: str) -> None:
+    user_id = new_id()
+    async with held(conninfo) as (pool, standings):
+        pool.through.release()
+        run_sql(conninfo, "alter table people rename to away")
+        told = await asyncio.gather(*(standings.look_up(user_id) for _ in range(3)), return_exceptions=True)
+        assert [type(one) for one in told] == [UndefinedTable] * 3
+        run_sql(conninfo, "alter table away rename to people")
+        pool.through.release()
+        assert await standings.look_up(user_id) == GONE

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Final
 
 import httpcore
@@ -29,6 +30,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
+@cache
+def _public_trust() -> ssl.SSLContext:
+    """Reading all certificates takes a while."""
+    return ssl.create_default_context()
+
+
 class Sender:
     """Posts to public addresses; ``allowed`` networks, ``resolve`` and ``trust`` are for tests, which have none."""
 
@@ -41,7 +48,7 @@ class Sender:
         total_s: float = TOTAL_S,
     ) -> None:
         self._guard = Guard(resolve=resolve, allowed=allowed, ports=PORTS)
-        self._trust = trust or ssl.create_default_context()
+        self._trust = trust or _public_trust()
         self._total_s = total_s
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
