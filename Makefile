@@ -15,9 +15,9 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## the main job against a running server, narrated
 	$(BIN)/python -m demo
 
-# Of four at a time two are waiting for something.
+# One more than the cores of a small machine: much of the time a test waits for something.
 test: $(READY)  ## the whole test suite
-	$(BIN)/pytest -n 4 --dist loadgroup
+	$(BIN)/pytest -n 3 --dist loadgroup
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -41,6 +41,7 @@ from mintage.domain.credits.events import (
 from mintage.domain.credits.postings import posting_of
 from tests.asks import HOUR, Ask, Caller, asks
 from tests.purse import AVAILABLE, DEBT, EXPIRED, Part, Purse, same, step_of
+from tests.thorough import examples
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -260,7 +261,7 @@ def went(event: CreditEvent) -> tuple[Part, ...]:
     return ()
 
 
-CreditAccountMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
+CreditAccountMachine.TestCase.settings = settings(max_examples=examples(300), stateful_step_count=50, deadline=None)
 TestCreditAccount = CreditAccountMachine.TestCase
 
 

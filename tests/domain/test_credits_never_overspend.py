@@ -26,6 +26,7 @@ from mintage.domain.credits.events import (
 from mintage.domain.credits.postings import Posting, posting_of
 from mintage.domain.decider import Refusal
 from tests.asks import KINDS, Ask, Caller, asks
+from tests.thorough import examples
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -60,7 +61,7 @@ def history(asked: list[tuple[Ask, int]]) -> Iterator[Moment]:
 
 
 @given(asked)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_at_every_prefix_the_postings_sum_to_zero_and_are_the_account(asked: list[tuple[Ask, int]]) -> None:
     totals = Posting()
     for event, account, settled in history(asked):
@@ -80,7 +81,7 @@ def test_at_every_prefix_the_postings_sum_to_zero_and_are_the_account(asked: lis
 
 
 @given(asked)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_the_accounts_of_the_house_say_what_became_of_all_credits_and_all_money(
     asked: list[tuple[Ask, int]],
 ) -> None:
