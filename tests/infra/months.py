@@ -210,7 +210,7 @@ def months_in(postgres: EmbeddedPostgres, seed: int, events: int) -> Iterator[st
     """A database with such traffic in it, for tests that only read."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(postgres.conninfo, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {TEMPLATE} strategy file_copy")
+        connection.execute(f"create database {name} template {TEMPLATE}")
         conninfo = on_database(postgres.conninfo, name)
         try:
             asyncio.run(months(conninfo, seed, events))
