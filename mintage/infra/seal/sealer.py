@@ -100,8 +100,8 @@ class Sealing:
         last = self._last
         if last is None or last.checkpoint is None:
             return False
-        row = connection.execute(_NOW).fetchone()
-        return row is not None and row[2:] == (last.checkpoint.note, last.leaf, last.tree.size)
+        size, root, note = last.checkpoint.size, last.checkpoint.root, last.checkpoint.note
+        return connection.execute(_NOW).fetchone() == (size, root, note, last.leaf, size)
 
     def _seal(self, connection: psycopg.Connection[Any], sealed: _Sealed, at: datetime) -> int:
         signer, tree = sealed.signer, sealed.tree

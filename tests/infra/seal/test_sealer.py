@@ -325,6 +325,10 @@ def with_a_seal_that_is_not_its_note(conninfo: str) -> None:
     run_sql(conninfo, "alter table seals disable trigger user", "update seals set size = 19 where size = 20")
 
 
+def with_another_root(conninfo: str) -> None:
+    run_sql(conninfo, "alter table seals disable trigger user", "update seals set root = sha256('x') where size = 20")
+
+
 CHANGES: Sequence[tuple[Callable[[str], None], str]] = [
     (truncated, "no event 20"),
     (truncated_and_written_anew, "event 20 is not the one"),
@@ -335,6 +339,7 @@ CHANGES: Sequence[tuple[Callable[[str], None], str]] = [
     (without_tiles, "not there"),
     (with_a_forged_seal, "not signed with the key"),
     (with_a_seal_that_is_not_its_note, "not what its note says"),
+    (with_another_root, "not what its note says"),
 ]
 
 
