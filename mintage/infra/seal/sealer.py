@@ -96,9 +96,11 @@ class Sealing:
         return count
 
     def _is_idle(self, connection: psycopg.Connection[Any]) -> bool:
-        """Whether the log still ends with what was sealed last."""
+        """Whether the log still ends with what was sealed last, and no file says otherwise."""
         last = self._last
         if last is None or last.checkpoint is None:
+            return False
+        if newest_note(self._folder, last.signer) not in {None, last.checkpoint}:
             return False
         size, root, note = last.checkpoint.size, last.checkpoint.root, last.checkpoint.note
         return connection.execute(_NOW).fetchone() == (size, root, note, last.leaf, size)

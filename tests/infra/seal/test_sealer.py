@@ -392,6 +392,17 @@ class TestWhatWasChanged:
                 with pytest.raises((Contradicted, NoteInvalid), match=complaint):
                     sealing.once(connection, NOW)
 
+    async def test_a_note_that_says_otherwise_is_noticed_though_nothing_happens(
+        self, conninfo: str, tmp_path: Path
+    ) -> None:
+        sealing = Sealing(SEED, tmp_path)
+        await spend(conninfo, 9)
+        with connected(conninfo) as connection:
+            assert [sealing.once(connection, NOW) for _ in range(2)] == [10, 0]
+            append_note(tmp_path, signer(conninfo).sign(11, bytes(32)), NOW)
+            with pytest.raises(Contradicted, match="the log ends at event 10"):
+                sealing.once(connection, NOW)
+
     async def test_who_remembers_the_tree_goes_on_without_its_tiles(self, conninfo: str, tmp_path: Path) -> None:
         sealing = Sealing(SEED, tmp_path)
         with connected(conninfo) as connection:
