@@ -23,6 +23,10 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     command: str
     data: AnyEvent
 
+    def recorded(self, position: int, stream: str, version: int) -> Recorded:
+        """The event in its place."""
+        return Recorded(position, stream, version, self.at, self.actor, self.command, self.data)
+
 
 class _RetiredEnvelope(msgspec.Struct, frozen=True, gc=False):
     at: datetime
@@ -67,8 +71,12 @@ def decode(
     upcasters: Mapping[str, Upcaster] = UPCASTERS,
 ) -> Recorded:
     """An event as stored, its personal fields still sealed. Raises ``ValueError`` if it cannot be read."""
-    envelope = _upcast(state, upcasters) if topic in upcasters else _decode(state)
-    return Recorded(position, stream, version, envelope.at, envelope.actor, envelope.command, envelope.data)
+    return unpack(topic, state, upcasters).recorded(position, stream, version)
+
+
+def unpack(topic: str, state: bytes, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Envelope:
+    """What is stored of an event beside its place, for who may not need that. Raises ``ValueError`` as ``decode``."""
+    return _upcast(state, upcasters) if topic in upcasters else _decode(state)
 
 
 def opened(entry: Recorded, key: AESGCM | None) -> Recorded:

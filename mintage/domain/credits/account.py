@@ -1,6 +1,5 @@
 """The state of a credit account, and how each event changes it: lots stay in the order in which they will be spent."""
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final, TypeAlias, assert_never
 
@@ -54,6 +53,10 @@ def evolve(account: CreditAccount, event: CreditEvent) -> CreditAccount:
     match event:
         case CreditsConsumed(amount=amount, taken=taken) | CreditsRemoved(amount=amount, taken=taken):
             return _changed(account, -amount, 0, without(account.lots, taken))
+        case CreditsGranted(lot=number, amount=amount, paid_fen=fen):
+            terms = Terms(amount, fen, event.expires_at, event.priority, event.reference)
+            account = _changed(account, amount, 0, _with(account.lots, (Lot(number, amount, fen, terms),)))
+            return msgspec.structs.replace(account, lots_granted=number)
         case CreditsHeld(hold_id=hold_id, amount=amount, taken=taken):
             hold = Hold(_parts(account.lots, taken), event.product, event.expires_at)
             return _changed(account, -amount, amount, without(account.lots, taken), {**account.holds, hold_id: hold})
@@ -64,10 +67,6 @@ def evolve(account: CreditAccount, event: CreditEvent) -> CreditAccount:
         case HoldReleased(hold_id=hold_id, amount=amount):
             lots = _with(account.lots, account.holds[hold_id].lots)
             return _changed(account, amount, -amount, lots, _closed(account.holds, hold_id))
-        case CreditsGranted(lot=number, amount=amount, paid_fen=fen):
-            terms = Terms(amount, fen, event.expires_at, event.priority, event.reference)
-            account = _changed(account, amount, 0, _with(account.lots, (Lot(number, amount, fen, terms),)))
-            return msgspec.structs.replace(account, lots_granted=number)
         case CreditsExpired(lot=number, amount=amount, fen=fen):
             return _changed(account, -amount, 0, without(account.lots, (Slice(number, amount, fen),)))
         case SpendingReversed(amount=amount, returned=lots, reverses=reverses):
@@ -139,7 +138,9 @@ def _parts(lots: Lots, slices: tuple[Slice, ...]) -> Lots:
     return tuple(Lot(part.lot, part.amount, part.fen, terms[part.lot]) for part in slices)
 
 
-def _with(lots: Lots, more: Iterable[Lot]) -> Lots:
+def _with(lots: Lots, more: Lots) -> Lots:
+    if not lots and len(more) == 1:
+        return more
     by_number = {lot.number: lot for lot in lots}
     for lot in more:
         there = by_number.get(lot.number)

@@ -58,6 +58,10 @@ def posting_of(event: CreditEvent) -> Posting:
         case CreditsConsumed(amount=amount, taken=taken):
             fen = fen_of(taken)
             return Posting(-amount, 0, 0, 0, 0, amount, 0, 0, fen, -fen)
+        case CreditsGranted(amount=amount, paid_fen=fen):
+            if fen:
+                return Posting(available=amount, paid=-amount, receivable_fen=fen, paid_fen=-fen)
+            return Posting(available=amount, promotional=-amount)
         case CreditsHeld(amount=amount):
             return Posting(-amount, amount)
         case HoldCaptured(amount=amount, taken=taken, returned=returned):
@@ -66,10 +70,6 @@ def posting_of(event: CreditEvent) -> Posting:
             return Posting(back, -amount - back, 0, 0, 0, amount, 0, 0, fen, -fen)
         case HoldReleased(amount=amount):
             return Posting(amount, -amount)
-        case CreditsGranted(amount=amount, paid_fen=fen):
-            if fen:
-                return Posting(available=amount, paid=-amount, receivable_fen=fen, paid_fen=-fen)
-            return Posting(available=amount, promotional=-amount)
         case CreditsExpired(amount=amount, fen=fen):
             return Posting(available=-amount, breakage=amount, paid_fen=fen, breakage_fen=-fen)
         case SpendingReversed(amount=amount, returned=lots):

@@ -95,14 +95,18 @@ def overdue(account: CreditAccount, at: datetime) -> int | None:
 
 def fen_left(account: CreditAccount) -> int:
     """What was paid for the credits that are there, held or not."""
-    held = [lot.fen for hold in account.holds.values() for lot in hold.lots]
-    return sum([lot.fen for lot in account.lots]) + sum(held)
+    fen = sum([lot.fen for lot in account.lots])
+    for hold in account.holds.values():
+        fen += sum([lot.fen for lot in hold.lots])
+    return fen
 
 
 def _judge(account: CreditAccount, event: CreditEvent, at: datetime) -> None:
     match event:
         case CreditsConsumed() | CreditsRemoved():
             _require_spent(account.lots, event.taken, event.amount, at)
+        case CreditsGranted() | HoldCaptured() | HoldReleased() | SpendingReversed():
+            _judge_return(account, event, at)
         case CreditsHeld(hold_id=hold_id):
             if hold_id in account.holds:
                 raise Broken(f"hold {hold_id} is open already")
@@ -116,8 +120,6 @@ def _judge(account: CreditAccount, event: CreditEvent, at: datetime) -> None:
             if amount != min(account.owed, account.available):
                 raise Broken(f"{amount} paid of {account.owed} owed with {account.available} there")
             _require_spent(account.lots, event.taken, amount, at)
-        case CreditsGranted() | HoldCaptured() | HoldReleased() | SpendingReversed():
-            _judge_return(account, event, at)
         case _:
             assert_never(event)
 

@@ -18,7 +18,7 @@ from mintage.infra.audit.claims import CLAIMING
 from mintage.infra.audit.findings import Broken
 from mintage.infra.audit.rules import require_lawful
 from mintage.infra.chain import GENESIS, event_hash
-from mintage.infra.codec import UPCASTERS, decode
+from mintage.infra.codec import UPCASTERS, unpack
 
 COLUMNS: Final = "notification_id, originator_id, originator_version, topic, state, hash, command_id::text"
 Row: TypeAlias = tuple[int, str, int, str, bytes, bytes, str | None]
@@ -79,19 +79,22 @@ class Fold:
                 self._break(version, f"version {version} follows {self.version}")
             self.version = version
             try:
-                entry = decode(position, stream, version, topic, state)
+                envelope = unpack(topic, state)
             except ValueError as error:
                 self._break(version, f"cannot be read: {error}")
                 continue
-            event = entry.event
-            if TAGS[type(event)] != topic or command_id != entry.command_id or entry.at.tzinfo is None:
+            event, command = envelope.data, envelope.command
+            is_labelled = TAGS[type(event)] == topic and command_id == command and envelope.at.tzinfo is not None
+            is_plain = is_labelled and self.sound and version != self.snapshot.version
+            if is_plain and type(event) is CreditsConsumed:
+                debits = debits or self._debits()
+                if debits is not None and debits.take(event):
+                    self._command_id = command
+                    continue
+            entry = envelope.recorded(position, stream, version)
+            if not is_labelled:
                 self._look_at_label(entry, topic, command_id)
             if self.sound:
-                if type(event) is CreditsConsumed and version != self.snapshot.version:
-                    debits = debits or self._debits()
-                    if debits is not None and debits.take(event):
-                        self._command_id = entry.command_id
-                        continue
                 if debits is not None:
                     self._settle(debits)
                     debits = None
