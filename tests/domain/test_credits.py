@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from mintage.domain.credits.account import CreditAccount, Hold
 from mintage.domain.credits.decider import (
@@ -317,6 +318,10 @@ class TestTheOrderOfLots:
         history = granted(1, 5, paid=True, expires_at=SOON), granted(2, 5, expires_at=SOON)
         given(*history).when(consume(6)).then(consumed((2, 5), (1, 1, 10)))
 
+    def test_what_a_credit_cost_does_not_matter(self) -> None:
+        dear = replace(granted(1, 5, paid=True), paid_fen=500)
+        given(dear, granted(2, 5, paid=True)).when(consume(1)).then(consumed((1, 1, 100)))
+
     def test_all_rules_together(self) -> None:
         history = (
             granted(1, 1, paid=True),
@@ -341,6 +346,10 @@ class TestHolding:
         assert after == CreditAccount(
             available=4, held=6, lots=(lot(1, 4, of=10),), holds={"a": aside(lot(1, 6, of=10))}, lots_granted=1
         )
+
+    def test_a_hold_keeps_what_it_is_for_and_when_it_ends(self) -> None:
+        after = given(granted(1, 10)).when(replace(hold("a", 6), expires_at=SOON)).state()
+        assert after.holds == {"a": Hold((lot(1, 6, of=10),), MODEL, SOON)}
 
     def test_everything_can_be_held(self) -> None:
         after = given(granted(1, 10)).when(hold("a", 10)).then(held("a", (1, 10))).state()
@@ -548,6 +557,9 @@ class TestExpiring:
 
 
 class TestPriority:
+    def test_a_lot_keeps_its_own(self) -> None:
+        given().when(grant(1, 5, priority=7)).then(granted(1, 5, priority=7))
+
     def test_the_lower_number_is_spent_first_whatever_else(self) -> None:
         history = granted(1, 5, expires_at=SOON), granted(2, 5, paid=True, priority=PRIORITY - 1)
         given(*history).when(consume(6)).then(consumed((2, 5, 50), (1, 1)))
@@ -618,6 +630,11 @@ class TestReversing:
         )
         given(granted(1, 10), held("a", (1, 6)), spent).when(reverse(spent, lot(1, 10))).then(event)
 
+    def test_every_reversal_is_remembered(self) -> None:
+        one, other = consumed((1, 2), transaction_id="one"), consumed((1, 3), transaction_id="other")
+        after = given(granted(1, 9), one, other).when(reverse(one, lot(1, 9))).when(reverse(other, lot(1, 9))).state()
+        assert after.reversed_ids == {"one", "other"}
+
     def test_it_comes_back_once(self) -> None:
         spent = consumed((1, 5))
         once = given(granted(1, 5), spent).when(reverse(spent, lot(1, 5)))
@@ -635,6 +652,10 @@ class TestRemoving:
         history = granted(1, 5, paid=True), granted(2, 5)
         given(*history).when(remove(6)).then(removed((2, 5), (1, 1, 10)))
 
+    def test_removing_first_lets_go_of_what_is_past_its_date(self) -> None:
+        history = granted(1, 5, expires_at=SOON), granted(2, 5)
+        given(*history).when(replace(remove(3), now=SOON)).then(expired(1, 5), removed((2, 3)))
+
     def test_more_than_there_is_cannot_be_removed(self) -> None:
         given(granted(1, 5), held("a", (1, 3))).when(remove(3)).then_refused(
             InsufficientCredits, required=3, available=2
@@ -646,6 +667,10 @@ class TestClawingBack:
         history = granted(1, 5), granted(2, 5, paid=True), granted(3, 5, paid=True)
         after = given(*history).when(claw_back(3, 5)).then(clawed_back(3, (3, 5, 50))).state()
         assert (after.available, after.owed) == (10, 0)
+
+    def test_it_is_taken_from_its_lot_wherever_that_is_in_line(self) -> None:
+        after = given(granted(1, 5), granted(2, 5, paid=True)).when(claw_back(2, 3)).state()
+        assert after.lots == (lot(1, 5), lot(2, 2, of=5, paid=True))
 
     def test_what_was_spent_of_it_is_taken_from_the_others(self) -> None:
         history = granted(1, 5), granted(2, 5, paid=True), consumed((1, 5), (2, 4, 40)), granted(3, 9)

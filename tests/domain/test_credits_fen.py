@@ -10,18 +10,8 @@ import pytest
 from mintage.domain.credits.account import CreditAccount
 from mintage.domain.credits.decider import CREDITS, CreditCommand, ReverseSpending
 from mintage.domain.credits.events import CreditsConsumed, HoldCaptured, Slice, Terms
-from tests.domain.test_credits_machine import (
-    START,
-    CreditAccountMachine,
-    after,
-    capture,
-    consume,
-    grant,
-    hold,
-    last_of,
-    parts_of,
-    release,
-)
+from tests.domain.test_credits_machine import START, CreditAccountMachine, parts_of
+from tests.domain.test_credits_seldom import after, capture, consume, grant, hold, last_of, release
 from tests.purse import AVAILABLE, Coin, Grant, Purse, step_of
 
 HOLDS: Final = (1, 2, 3)
