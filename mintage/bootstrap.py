@@ -23,6 +23,7 @@ from mintage.application.erasure import Erasure
 from mintage.application.generations import Generations
 from mintage.application.google import GoogleSignIn
 from mintage.application.ledger import Ledger
+from mintage.application.lifecycle import Lifecycle
 from mintage.application.limits import PENDING_MAX, Limits
 from mintage.application.moderation import Each, WordList, words_in
 from mintage.application.people import People
@@ -166,14 +167,14 @@ async def running(
             timedelta(seconds=settings.hold_s),
             _moderation(settings, closing),
         )
-        ledger = Ledger(journal, new_id)
+        ledger, lifecycle = Ledger(journal, new_id), Lifecycle(journal, new_id)
         works, erasure = Works(journal, db, media), Erasure(journal, db, generations, media, avatars)
         retention = Retention(journal, db, settings.retention_days, clock=clock)
         signing = Signing(secrets.master)
         webhooks = Webhooks(journal, db, new_id, clock, signing.secret)
         chores: list[Chore] = [retention.expire, works.finish, erasure.finish, media.tidy]
         chores.append(lambda: avatars.tidy(db, clock()))
-        reaper = Reaper(db, ledger, generations, media, clock=clock)
+        reaper = Reaper(db, ledger, lifecycle, media, clock=clock)
         duties: list[Duty] = [sessions.listen, news.run, lambda: keep_tidy(db, clock, chores), reaper.run]
         duties += [Follower(place.conninfo, place.vault, *FOLLOWED).run, sealer_of(settings, place, clock).run]
         if place.embedded is not None:
@@ -181,7 +182,7 @@ async def running(
         crew: Worker | None = None
         if worker:
             tools = Tools(
-                generations=generations,
+                lifecycle=lifecycle,
                 db=db,
                 media=media,
                 sources=Sources(media, Fetcher(Guard())),
@@ -245,6 +246,7 @@ async def running(
             reports=Reports(db, Followed(db), clock),
             recharges=Recharges(journal, SandboxGateway(), catalogue.money, new_id),
             generations=generations,
+            lifecycle=lifecycle,
             catalogue=catalogue,
             db=db,
             tokens=JwtTokens(secrets.signing, clock, new_id),

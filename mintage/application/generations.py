@@ -1,47 +1,33 @@
-"""Generation: credits are held when a task is accepted, and its end settles them in the same transaction."""
+"""What people ask of generation: a task is accepted with its price held, quoted, and cancelled."""
 
 import re
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
 
 from mintage.application.catalogue import Catalogue, Model
+from mintage.application.lifecycle import description, give_up, split, work_type_of
 from mintage.application.limits import PENDING_MAX, PENDING_RETRY_S
 from mintage.application.moderation import NOTHING_REFUSED
 from mintage.application.once import Repeatable, Reply, finish, once
 from mintage.application.ports import Moderation
 from mintage.application.refusals import ContentRefused, RateLimited
 from mintage.application.transaction import Journal, Transaction
-from mintage.domain.credits.decider import CREDITS, CaptureHold, HoldCredits, ReleaseHold
-from mintage.domain.credits.events import Release
+from mintage.domain.credits.decider import CREDITS, HoldCredits
 from mintage.domain.fields import InvalidFields, Reason, is_blank
 from mintage.domain.generation.decider import (
     GENERATION,
     CancelGeneration,
-    CloseAftermath,
-    GenerationCommand,
-    RecordDeferral,
-    RecordDispatch,
-    RecordFailure,
-    RecordLateDelivery,
-    RecordSubmission,
-    RecordSuccess,
     RequestGeneration,
-    ResumeAttempt,
-    StartAttempt,
-    Task,
     TaskUnknown,
-    TimeOut,
 )
-from mintage.domain.generation.events import Document, Outcome, Parameter, TaskType
+from mintage.domain.generation.events import Document, Parameter, TaskType
 from mintage.domain.registration.decider import REGISTRATION, PersonUnknown
-from mintage.domain.work.decider import WORK, CompleteWork, CreateWork, FailWork
-from mintage.domain.work.events import WorkType
+from mintage.domain.work.decider import WORK, CreateWork
 
 CANCELLED_MESSAGE = "任务已取消"
-TIMED_OUT_MESSAGE = "任务超时，未扣除积分"
 
 HOLD_FOR: Final = timedelta(days=1)
 """How long credits are held for a task that does not end."""
@@ -94,18 +80,6 @@ class Quote(msgspec.Struct, frozen=True):
         return self.price <= self.available
 
 
-class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that came out and is stored; ``file`` and ``thumbnail`` are storage keys, size in bytes."""
-
-    file: str
-    thumbnail: str
-    content_type: str
-    file_size: int
-    width: int
-    height: int
-    duration_s: int | None = None
-
-
 class Generations:
     def __init__(
         self,
@@ -151,7 +125,7 @@ class Generations:
             hold = HoldCredits(
                 hold_id=task_id,
                 amount=model.price,
-                description=_description(kind, count),
+                description=description(kind, count),
                 product=f"{model.provider}/{model.name}",
                 now=transaction.now,
                 expires_at=transaction.now + self._hold_for,
@@ -241,71 +215,6 @@ class Generations:
         """Make ``body`` what a repeat of the request will get, unless another came first; returns what it will be."""
         return await self._journal.transact(finish(repeatable, body), actor=repeatable.user_id)
 
-    async def start(self, task_id: str, *, fence: int, worker: str) -> None:
-        """Begin an attempt under a claim. Raises ``LeaseLost``, ``TaskOver``, ``AttemptSent``."""
-        await self._tell(task_id, StartAttempt(fence=fence, worker=worker), worker)
-
-    async def resume(self, task_id: str, *, fence: int, worker: str) -> None:
-        """Go on under a claim with an attempt that was sent. Raises ``LeaseLost``, ``TaskOver``, ``NothingSent``."""
-        await self._tell(task_id, ResumeAttempt(fence=fence, worker=worker), worker)
-
-    async def dispatch(self, task_id: str, *, job_id: str, fence: int, worker: str) -> None:
-        """Note that the attempt is about to be sent; may be repeated. Raises ``LeaseLost``, ``TaskOver``."""
-        await self._tell(task_id, RecordDispatch(fence=fence, job_id=job_id), worker)
-
-    async def submitted(self, task_id: str, *, provider_job: str, cancels: bool, fence: int, worker: str) -> None:
-        """Note what the provider calls the attempt; may be repeated. Raises ``LeaseLost``, ``TaskOver``."""
-        command = RecordSubmission(fence=fence, provider_job=provider_job, cancels=cancels)
-        await self._tell(task_id, command, worker)
-
-    async def defer(self, task_id: str, *, error_code: str, retry_at: datetime, fence: int, worker: str) -> None:
-        """Give the attempt up, which had no effect, for another one later. Raises ``LeaseLost``, ``TaskOver``."""
-        await self._tell(task_id, RecordDeferral(fence=fence, error_code=error_code, retry_at=retry_at), worker)
-
-    async def succeed(
-        self, task_id: str, outputs: Sequence[Output | None], *, kind: WorkType, fence: int, worker: str
-    ) -> None:
-        """End a task with what came out (None for a work that did not), capturing the share of its hold.
-
-        Raises ``LeaseLost``, ``TaskOver``.
-        """
-        transaction_id = self._new_id()
-        delivered = sum(output is not None for output in outputs)
-
-        def work(transaction: Transaction) -> None:
-            task = transaction.execute(GENERATION, task_id, RecordSuccess(fence=fence, delivered=delivered))
-            charged = task.share(delivered)
-            if charged:
-                capture = CaptureHold(
-                    hold_id=task_id,
-                    transaction_id=transaction_id,
-                    amount=charged,
-                    description=_description(kind, delivered),
-                    now=transaction.now,
-                )
-                transaction.execute(CREDITS, task.user_id, capture)
-            else:
-                self._release(transaction, task.user_id, task_id, "nothing_due")
-            shares = iter(split(charged, delivered))
-            for work_id, output in zip(task.works, outputs, strict=True):
-                if output is None:
-                    transaction.execute(WORK, work_id, FailWork(error_message="此作品未生成"))
-                else:
-                    done = CompleteWork(**msgspec.structs.asdict(output), credits=next(shares))
-                    transaction.execute(WORK, work_id, done)
-
-        await self._journal.transact(work, actor=worker)
-
-    async def fail(self, task_id: str, *, error_code: str, error_message: str, fence: int | None, worker: str) -> None:
-        """End a task with nothing, releasing its hold. Raises ``LeaseLost``, ``TaskOver``."""
-
-        def work(transaction: Transaction) -> None:
-            command = RecordFailure(error_code=error_code, error_message=error_message, fence=fence)
-            task = transaction.execute(GENERATION, task_id, command)
-            self._give_up(transaction, task, task_id, "failed", error_message)
-
-        await self._journal.transact(work, actor=worker)
-
     async def cancel(self, user_id: str, task_id: str, *, repeatable: Repeatable | None = None) -> Reply[None]:
         """End a task of one's own with nothing, releasing its hold; the reply is still to come from the task.
 
@@ -316,84 +225,9 @@ class Generations:
             if transaction.state(GENERATION, task_id).user_id != user_id:
                 raise TaskUnknown
             task = transaction.execute(GENERATION, task_id, CancelGeneration())
-            self._give_up(transaction, task, task_id, "cancelled", CANCELLED_MESSAGE)
+            give_up(transaction, task, task_id, "cancelled", CANCELLED_MESSAGE)
 
         return await self._journal.transact(once(repeatable, work, lambda _: None, task_id), actor=user_id)
-
-    async def time_out(self, task_id: str, *, fence: int | None = None, worker: str = "system") -> tuple[str, ...]:
-        """End a task whose time is over with nothing, releasing its hold; returns the works that end with it.
-
-        ``fence`` None is the system ending a task that nobody works on. Raises ``LeaseLost``, ``TaskOver``.
-        """
-
-        def work(transaction: Transaction) -> tuple[str, ...]:
-            return self._time_out(transaction, task_id, "timed_out", fence)
-
-        return await self._journal.transact(work, actor=worker)
-
-    async def end_hold(self, user_id: str, hold_id: str) -> tuple[str, ...] | None:
-        """Release a hold that is past its time, and end its task with nothing; returns the works that end with it.
-
-        None if the hold has ended before, or still has time. A hold of no open task is released too.
-        """
-
-        def work(transaction: Transaction) -> tuple[str, ...] | None:
-            hold = transaction.state(CREDITS, user_id).holds.get(hold_id)
-            if hold is None or hold.expires_at is None or hold.expires_at > transaction.now:
-                return None
-            if transaction.state(GENERATION, hold_id).status in {"pending", "processing"}:
-                return self._time_out(transaction, hold_id, "expired", None)
-            self._release(transaction, user_id, hold_id, "expired")
-            return ()
-
-        return await self._journal.transact(work, actor="system")
-
-    async def deliver_late(self, task_id: str, outputs: Sequence[Output | None], *, worker: str) -> frozenset[str]:
-        """Give for nothing what came out after the task had timed out; returns the works that were still wanted.
-
-        Nobody wants what they have deleted, or anything once they are erased. Raises ``TaskOver``.
-        """
-        delivered = sum(output is not None for output in outputs)
-
-        def work(transaction: Transaction) -> frozenset[str]:
-            user_id = transaction.state(GENERATION, task_id).user_id
-            if transaction.state(REGISTRATION, user_id).erased:
-                transaction.execute(GENERATION, task_id, CloseAftermath(outcome="given_up"))
-                return frozenset()
-            task = transaction.execute(GENERATION, task_id, RecordLateDelivery(delivered=delivered))
-            wanted = {
-                work_id: output
-                for work_id, output in zip(task.works, outputs, strict=True)
-                if output is not None and transaction.state(WORK, work_id).status == "failed"
-            }
-            for work_id, output in wanted.items():
-                transaction.execute(WORK, work_id, CompleteWork(**msgspec.structs.asdict(output), credits=0))
-            return frozenset(wanted)
-
-        return await self._journal.transact(work, actor=worker)
-
-    async def close(self, task_id: str, outcome: Outcome, *, worker: str) -> None:
-        """Note that nothing is left to do at the provider after a task's end; may be repeated."""
-        await self._tell(task_id, CloseAftermath(outcome=outcome), worker)
-
-    async def _tell(self, task_id: str, command: GenerationCommand, worker: str) -> None:
-        await self._journal.transact(
-            lambda transaction: transaction.execute(GENERATION, task_id, command), actor=worker
-        )
-
-    def _time_out(self, transaction: Transaction, task_id: str, reason: Release, fence: int | None) -> tuple[str, ...]:
-        command = TimeOut(error_message=TIMED_OUT_MESSAGE, fence=fence)
-        task = transaction.execute(GENERATION, task_id, command)
-        self._give_up(transaction, task, task_id, reason, TIMED_OUT_MESSAGE)
-        return () if task.aftermath is not None else task.works
-
-    def _give_up(self, transaction: Transaction, task: Task, task_id: str, reason: Release, message: str) -> None:
-        self._release(transaction, task.user_id, task_id, reason)
-        for work_id in task.works:
-            transaction.execute(WORK, work_id, FailWork(error_message=message))
-
-    def _release(self, transaction: Transaction, user_id: str, hold_id: str, reason: Release) -> None:
-        transaction.execute(CREDITS, user_id, ReleaseHold(hold_id=hold_id, reason=reason, now=transaction.now))
 
 
 def _may_use(transaction: Transaction, user_id: str, file: str) -> bool:
@@ -403,18 +237,3 @@ def _may_use(transaction: Transaction, user_id: str, file: str) -> bool:
     picture = _PICTURE.fullmatch(file)
     work = transaction.state(WORK, picture["work_id"]) if picture else WORK.initial
     return work.status == "completed" and (work.is_public or work.user_id == user_id)
-
-
-def work_type_of(task: TaskType) -> WorkType:
-    """What such a task makes."""
-    return "video" if task.endswith("video") else "image"
-
-
-def split(total: int, parts: int) -> list[int]:
-    """Whole shares that add up, the first ones larger."""
-    share, rest = divmod(total, parts)
-    return [share + 1] * rest + [share] * (parts - rest)
-
-
-def _description(kind: WorkType, count: int) -> str:
-    return f"生成AI视频 x{count}" if kind == "video" else f"生成AI图片 x{count}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
-from mintage.application.generations import Output
+from mintage.application.lifecycle import Output
 from mintage.application.providers import Finished, JobMissing, JobRefused, Provider, Running, Unreachable
 from mintage.application.transaction import OutcomeUnknown, Unavailable
 from mintage.domain.generation.decider import TaskOver
@@ -98,23 +98,23 @@ class Aftermath:
         assert found.provider_job is not None
         is_stopped = await self._providers[found.renderer].cancel(found.provider_job)
         outcome: Outcome = "stopped" if is_stopped else "over"
-        await self._tools.generations.close(found.task_id, outcome, worker=WORKER)
+        await self._tools.lifecycle.close(found.task_id, outcome, worker=WORKER)
         _log.info("job %s of the cancelled task %s: %s", found.provider_job, found.task_id, outcome)
 
     async def _give_up(self, found: Claim) -> None:
         """What takes down whoever looks at it is not looked at for ever."""
         _log.warning("what is left of task %s took its workers down, and is given up", found.task_id)
-        await self._tools.generations.close(found.task_id, "given_up", worker=WORKER)
+        await self._tools.lifecycle.close(found.task_id, "given_up", worker=WORKER)
 
     async def _look(self, found: Claim) -> None:
         try:
             answer = await self._answer(found)
         except JobRefused as error:
             _log.info("task %s had timed out, and brings nothing late: %s", found.task_id, error)
-            await self._tools.generations.close(found.task_id, "failed", worker=WORKER)
+            await self._tools.lifecycle.close(found.task_id, "failed", worker=WORKER)
         except JobMissing as error:
             _log.info("task %s had timed out, and its job is gone: %s", found.task_id, error)
-            await self._tools.generations.close(found.task_id, "missing", worker=WORKER)
+            await self._tools.lifecycle.close(found.task_id, "missing", worker=WORKER)
         else:
             await (self._later(found, 0.0) if isinstance(answer, Running) else self._give(found, answer))
 
@@ -143,10 +143,10 @@ class Aftermath:
         wanted: frozenset[str] = frozenset()
         try:
             if any(outputs):
-                wanted = await self._tools.generations.deliver_late(found.task_id, outputs, worker=WORKER)
+                wanted = await self._tools.lifecycle.deliver_late(found.task_id, outputs, worker=WORKER)
                 _log.info("task %s had timed out; %d works came late, for nothing", found.task_id, len(wanted))
             else:
-                await self._tools.generations.close(found.task_id, "failed", worker=WORKER)
+                await self._tools.lifecycle.close(found.task_id, "failed", worker=WORKER)
         except TaskOver:
             _log.info("the late works of task %s were given by another", found.task_id)
         finally:

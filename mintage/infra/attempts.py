@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mintage.application.generations import Generations, Output, work_type_of
+from mintage.application.lifecycle import Lifecycle, Output, work_type_of
 from mintage.application.providers import FateUnknown, Finished, Job, JobRefused, NotSent, Provider, Running
 from mintage.application.transaction import OutcomeUnknown, Unavailable
 from mintage.domain.decider import Refusal
@@ -52,7 +52,7 @@ FETCHED_SHARE: Final = 0.05
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
     """What every attempt works with."""
 
-    generations: Generations
+    lifecycle: Lifecycle
     db: Serial
     media: Media
     sources: Sources
@@ -136,7 +136,7 @@ class Attempt:
         return cause
 
     async def _begin(self) -> None:
-        await self._tools.generations.start(self.found.task_id, fence=self.found.fence, worker=self._worker)
+        await self._tools.lifecycle.start(self.found.task_id, fence=self.found.fence, worker=self._worker)
         job = job_of(self.found, self.found.attempt + 1, await self._source())
         if not self.provider.repeats:
             if self.progress.stopped.is_set():
@@ -144,7 +144,7 @@ class Attempt:
                 raise Stopped
             self._is_sending = True
             await self._note(
-                lambda: self._tools.generations.dispatch(self.found.task_id, job_id=job.job_id, **self._by())
+                lambda: self._tools.lifecycle.dispatch(self.found.task_id, job_id=job.job_id, **self._by())
             )
             self._is_sent = True
             self._told(0.0)
@@ -170,7 +170,7 @@ class Attempt:
         return min(max(self._asking.left_s(), 0.0), CREATE_MAX_S) + CREATE_GRACE_S
 
     async def _go_on(self) -> None:
-        await self._tools.generations.resume(self.found.task_id, fence=self.found.fence, worker=self._worker)
+        await self._tools.lifecycle.resume(self.found.task_id, fence=self.found.fence, worker=self._worker)
         job = job_of(self.found, self.found.attempt)
         if self.found.provider_job is not None:
             await self._complete(await self._asking.poll(job, self.found.provider_job, 0.0))
@@ -192,9 +192,7 @@ class Attempt:
         cancels = self.provider.cancels
         try:
             await self._note(
-                lambda: self._tools.generations.submitted(
-                    self.found.task_id, provider_job=theirs, cancels=cancels, **by
-                )
+                lambda: self._tools.lifecycle.submitted(self.found.task_id, provider_job=theirs, cancels=cancels, **by)
             )
         except TaskOver:
             # Given up while it was being sent: nobody else knows of this job.
@@ -212,7 +210,7 @@ class Attempt:
         if not any(outputs):
             raise JobRefused("provider", "unusable", "nothing of what came can be used")
         kind = work_type_of(found.task_type)
-        await self._note(lambda: self._tools.generations.succeed(found.task_id, outputs, kind=kind, **self._by()))
+        await self._note(lambda: self._tools.lifecycle.succeed(found.task_id, outputs, kind=kind, **self._by()))
         if found.fence > 1:
             for work_id in found.works:
                 await self._tools.media.keep_attempt(work_id, found.fence)
@@ -230,7 +228,7 @@ class Attempt:
 
     async def _defer(self, error_code: str, retry_at: datetime) -> None:
         await self._note(
-            lambda: self._tools.generations.defer(
+            lambda: self._tools.lifecycle.defer(
                 self.found.task_id, error_code=error_code, retry_at=retry_at, **self._by()
             )
         )
@@ -238,14 +236,14 @@ class Attempt:
     async def _fail(self, cause: Cause, fence: int | None) -> None:
         code, message = cause
         await self._note(
-            lambda: self._tools.generations.fail(
+            lambda: self._tools.lifecycle.fail(
                 self.found.task_id, error_code=code, error_message=message, fence=fence, worker=self._worker
             )
         )
         await self._remove_files()
 
     async def _time_out(self, fence: int | None) -> None:
-        await self._note(lambda: self._tools.generations.time_out(self.found.task_id, fence=fence, worker=self._worker))
+        await self._note(lambda: self._tools.lifecycle.time_out(self.found.task_id, fence=fence, worker=self._worker))
         _log.info("task %s ran out of time", self.found.task_id)
         # Of what was sent the works may still come, late, and be stored by another at this moment.
         await (self._tidy() if self._is_sent else self._remove_files())
@@ -256,7 +254,7 @@ class Attempt:
             if self.progress.why == "late":
                 await self._time_out(fence=self.found.fence)
             elif self.progress.why == "leaving" and not self._is_sent:
-                await self._tools.generations.defer(
+                await self._tools.lifecycle.defer(
                     self.found.task_id, error_code=INTERRUPTED, retry_at=self._tools.clock(), **self._by()
                 )
         except (Refusal, Stopped) as over:

@@ -5,7 +5,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from mintage.application.generations import work_type_of
+from mintage.application.lifecycle import work_type_of
 from mintage.application.providers import Finished, Job, JobMissing, JobRefused, Running, Told
 from mintage.infra.renderer import (
     FilmRequest,

@@ -6,7 +6,7 @@ from uuid import UUID, uuid5
 
 from PIL import Image
 
-from mintage.application.generations import Output, work_type_of
+from mintage.application.lifecycle import Output, work_type_of
 from mintage.application.providers import Job
 from mintage.infra.measure import measured
 from mintage.infra.storage import Media

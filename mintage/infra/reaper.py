@@ -16,8 +16,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec.structs import astuple
 
-from mintage.application.generations import Generations
 from mintage.application.ledger import Ledger
+from mintage.application.lifecycle import Lifecycle
 from mintage.application.ports import Files
 from mintage.application.transaction import OutcomeUnknown, Unavailable
 from mintage.domain.generation.decider import TaskOver
@@ -96,11 +96,11 @@ class Reaper:
     """Sees to what is due, at most ``EVERY_S`` after its moment, until cancelled."""
 
     def __init__(
-        self, db: Pool, ledger: Ledger, generations: Generations, files: Files, *, clock: Callable[[], datetime]
+        self, db: Pool, ledger: Ledger, lifecycle: Lifecycle, files: Files, *, clock: Callable[[], datetime]
     ) -> None:
         self._db = db
         self._ledger = ledger
-        self._generations = generations
+        self._lifecycle = lifecycle
         self._files = files
         self._clock = clock
 
@@ -142,21 +142,21 @@ class Reaper:
             await self._db.execute(_SETTLE, ([lot.user_id for lot in gone], [lot.lot for lot in gone]))
 
     async def _end_tasks(self, due: list[_Task]) -> None:
-        done = await _all(self._generations.time_out(task.task_id) for task in due)
+        done = await _all(self._lifecycle.time_out(task.task_id) for task in due)
         for task, works in zip(due, done, strict=True):
             if not isinstance(works, BaseException):
                 _log.info("task %s ran out of time while nobody worked on it", task.task_id)
                 await self._remove_files(works)
 
     async def _end_holds(self, due: list[_Hold]) -> None:
-        done = await _all(self._generations.end_hold(hold.user_id, hold.hold_id) for hold in due)
+        done = await _all(self._lifecycle.end_hold(hold.user_id, hold.hold_id) for hold in due)
         for hold, works in zip(due, done, strict=True):
             if works is not None and not isinstance(works, BaseException):
                 _log.info("hold %s was past its time", hold.hold_id)
                 await self._remove_files(works)
 
     async def _give_up(self, due: list[_Task]) -> None:
-        done = await _all(self._generations.close(task.task_id, "given_up", worker="system") for task in due)
+        done = await _all(self._lifecycle.close(task.task_id, "given_up", worker="system") for task in due)
         for task, error in zip(due, done, strict=True):
             if error is None:
                 _log.warning("what is left to do at the provider of task %s is given up", task.task_id)

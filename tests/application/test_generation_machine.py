@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from mintage.application.generations import Generations, Output
+from mintage.application.generations import Generations
+from mintage.application.lifecycle import Lifecycle, Output
 from mintage.application.transaction import Stage, Transaction, Work
 from mintage.domain.catalogue import decider_of
 from mintage.domain.credits.events import HoldCaptured, HoldReleased
@@ -72,7 +73,9 @@ class TaskMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.journal = Ledger()
-        self.generations = Generations(self.journal, CATALOGUE, ids())
+        new_id = ids()
+        self.generations = Generations(self.journal, CATALOGUE, new_id)
+        self.lifecycle = Lifecycle(self.journal, new_id)
         self.fence = 0
         self.created: list[str] = []
         """The jobs that the provider took, by our ids for them."""
@@ -114,13 +117,13 @@ class TaskMachine(RuleBasedStateMachine):
     @rule()
     def claim(self) -> None:
         self.fence += 1
-        call = self.generations.resume if self.task.is_sent else self.generations.start
+        call = self.lifecycle.resume if self.task.is_sent else self.lifecycle.start
         self.attempted(call(self.task_id, fence=self.fence, worker="w"))
 
     @rule(fence=st.integers(1, 8))
     def begin_anew_whatever_was_before(self, fence: int) -> None:
         was_sent = self.task.is_sent
-        if self.attempted(self.generations.start(self.task_id, fence=fence, worker="w")):
+        if self.attempted(self.lifecycle.start(self.task_id, fence=fence, worker="w")):
             assert not was_sent
             self.fence = max(fence, self.fence)
 
@@ -129,7 +132,7 @@ class TaskMachine(RuleBasedStateMachine):
         """Dispatch, then create; the provider takes the job or the request is lost on its way."""
         job_id = f"job-{self.task.attempt}"
         was_sent = self.task.is_sent
-        dispatch = self.generations.dispatch(self.task_id, job_id=job_id, fence=self.fence - slept, worker="w")
+        dispatch = self.lifecycle.dispatch(self.task_id, job_id=job_id, fence=self.fence - slept, worker="w")
         if self.attempted(dispatch) and not was_sent and takes:
             self.created.append(job_id)
 
@@ -137,7 +140,7 @@ class TaskMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.created)
     def note_their_id(self, slept: int, cancels: bool) -> None:
         if self.task.job_id in self.created:
-            call = self.generations.submitted(
+            call = self.lifecycle.submitted(
                 self.task_id,
                 provider_job=f"theirs-{self.task.job_id}",
                 cancels=cancels,
@@ -151,14 +154,14 @@ class TaskMachine(RuleBasedStateMachine):
         """Only what surely had no effect."""
         if self.task.job_id not in self.created:
             retry_at = self.journal.now + timedelta(seconds=1)
-            call = self.generations.defer(
+            call = self.lifecycle.defer(
                 self.task_id, error_code="E", retry_at=retry_at, fence=self.fence - slept, worker="w"
             )
             self.attempted(call)
 
     @rule(slept=st.integers(0, 2), come_out=st.lists(st.booleans(), min_size=4, max_size=4))
     def succeed(self, slept: int, come_out: list[bool]) -> None:
-        call = self.generations.succeed(
+        call = self.lifecycle.succeed(
             self.task_id, self.outputs(come_out), kind="image", fence=self.fence - slept, worker="w"
         )
         self.attempted(call)
@@ -166,7 +169,7 @@ class TaskMachine(RuleBasedStateMachine):
     @rule(slept=st.integers(0, 2) | st.none())
     def fail(self, slept: int | None) -> None:
         fence = None if slept is None else self.fence - slept
-        call = self.generations.fail(self.task_id, error_code="E", error_message="no", fence=fence, worker="w")
+        call = self.lifecycle.fail(self.task_id, error_code="E", error_message="no", fence=fence, worker="w")
         self.attempted(call)
 
     # -- the owner, the clock, and what comes after the end
@@ -177,22 +180,22 @@ class TaskMachine(RuleBasedStateMachine):
 
     @rule(slept=st.integers(0, 2) | st.none())
     def run_out_of_time(self, slept: int | None) -> None:
-        self.attempted(self.generations.time_out(self.task_id, fence=None if slept is None else self.fence - slept))
+        self.attempted(self.lifecycle.time_out(self.task_id, fence=None if slept is None else self.fence - slept))
 
     @rule(days=st.integers(0, 2))
     def end_the_hold(self, days: int) -> None:
         self.journal.now += timedelta(days=days)
-        assert self.attempted(self.generations.end_hold("ann", self.task_id))
+        assert self.attempted(self.lifecycle.end_hold("ann", self.task_id))
 
     @rule(come_out=st.lists(st.booleans(), min_size=4, max_size=4))
     def deliver_late(self, come_out: list[bool]) -> None:
         was_watched = self.task.aftermath == "watch"
-        late = self.generations.deliver_late(self.task_id, self.outputs(come_out), worker="w")
+        late = self.lifecycle.deliver_late(self.task_id, self.outputs(come_out), worker="w")
         assert self.attempted(late) == was_watched
 
     @rule()
     def close(self) -> None:
-        assert self.attempted(self.generations.close(self.task_id, "over", worker="w"))
+        assert self.attempted(self.lifecycle.close(self.task_id, "over", worker="w"))
 
     # -- what is so at any moment
 

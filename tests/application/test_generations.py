@@ -16,9 +16,8 @@ from mintage.application.generations import (
     Accepted,
     Ask,
     Generations,
-    Output,
-    split,
 )
+from mintage.application.lifecycle import Lifecycle, Output, split
 from mintage.application.once import KeyReused, Repeatable
 from mintage.application.transaction import Transaction
 from mintage.domain.credits.account import CreditAccount
@@ -69,6 +68,7 @@ class Studio:
     def __init__(self, world: World) -> None:
         self.world = world
         self.generations = Generations(world.journal, CATALOGUE, world.new_id)
+        self.lifecycle = Lifecycle(world.journal, world.new_id)
 
     async def request(self, count: int = 1, *, user_id: str = "ann", model: str | None = None) -> str:
         """A task of so many works; returns its id."""
@@ -77,13 +77,13 @@ class Studio:
         return reply.outcome.task_id
 
     async def start(self, task_id: str, fence: int = 1) -> None:
-        await self.generations.start(task_id, fence=fence, worker=f"worker-{fence}")
+        await self.lifecycle.start(task_id, fence=fence, worker=f"worker-{fence}")
 
     async def succeed(self, task_id: str, outputs: Sequence[Output | None], fence: int = 1) -> None:
-        await self.generations.succeed(task_id, outputs, kind="image", fence=fence, worker=f"worker-{fence}")
+        await self.lifecycle.succeed(task_id, outputs, kind="image", fence=fence, worker=f"worker-{fence}")
 
     async def fail(self, task_id: str, fence: int | None = 1) -> None:
-        await self.generations.fail(
+        await self.lifecycle.fail(
             task_id, error_code="provider_error", error_message="no luck", fence=fence, worker="worker"
         )
 

@@ -5,7 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from mintage.application.generations import CANCELLED_MESSAGE, TIMED_OUT_MESSAGE
+from mintage.application.generations import CANCELLED_MESSAGE
+from mintage.application.lifecycle import TIMED_OUT_MESSAGE
 from mintage.application.services import Services
 from mintage.http.messages import stored
 from mintage.infra import causes

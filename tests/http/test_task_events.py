@@ -62,16 +62,16 @@ class Two:
     async def start(self, task: str) -> None:
         self._fences += 1
         rows(self.conninfo, "update queue set fence = %s where task_id = %s returning 1", (self._fences, task))
-        await self.elsewhere.generations.start(task, fence=self._fences, worker="w")
+        await self.elsewhere.lifecycle.start(task, fence=self._fences, worker="w")
 
     async def reach(self, task: str, progress: int) -> None:
         assert await renew(self.elsewhere.db, task_id=task, fence=self._fences, until=utc_now(), progress=progress)
 
     async def succeed(self, task: str) -> None:
-        await self.elsewhere.generations.succeed(task, [FILE], kind="image", fence=self._fences, worker="w")
+        await self.elsewhere.lifecycle.succeed(task, [FILE], kind="image", fence=self._fences, worker="w")
 
     async def fail(self, task: str) -> None:
-        await self.elsewhere.generations.fail(
+        await self.elsewhere.lifecycle.fail(
             task, error_code="GENERATION_FAILED", error_message="no", fence=self._fences, worker="w"
         )
 
@@ -220,7 +220,7 @@ async def test_who_comes_back_is_told_what_was_missed_and_nothing_twice(two: Two
 async def test_what_is_between_us_and_a_provider_is_told_to_nobody(two: Two) -> None:
     me = await two.somebody()
     task = await two.ask(me)
-    work = two.elsewhere.generations
+    work = two.elsewhere.lifecycle
     async with two.listening(me, task) as heard:
         for _ in range(2):
             await two.start(task)

@@ -64,7 +64,7 @@ def halting(step: str, here: Plant, far: Remote) -> None:
         setattr(here.media, "write", written)  # noqa: B010
         return
     name, when = CALLS.get(step, (step, "after"))
-    owner: Any = far if step == "create" else here.generations
+    owner: Any = far if step == "create" else here.lifecycle
     call = getattr(owner, name)
 
     async def halted(*args: Any, **named: Any) -> Any:

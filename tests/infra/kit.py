@@ -18,7 +18,8 @@ from psycopg.conninfo import conninfo_to_dict
 from mintage.application.adjustments import Adjustments, Wish
 from mintage.application.catalogue import Catalogue
 from mintage.application.characters import Characters
-from mintage.application.generations import Ask, Generations, Output
+from mintage.application.generations import Ask, Generations
+from mintage.application.lifecycle import Lifecycle, Output
 from mintage.application.recharges import Recharges
 from mintage.application.records import Receipt, Record
 from mintage.application.transaction import Journal, Transaction, Work
@@ -319,7 +320,7 @@ ASK: Final = Ask(document="v1", task_type="text2img", prompt="一只小猫 kitte
 async def a_day(journal: Journal, people: Sequence[str] = ()) -> Day:
     """A bit of everything that can happen, whoever it happens to: every kind of event, every end of a task."""
     people = people or [some_id() for _ in range(5)]
-    generations = Generations(journal, CATALOGUE, new_id)
+    generations, lifecycle = Generations(journal, CATALOGUE, new_id), Lifecycle(journal, new_id)
     recharges = Recharges(journal, SandboxGateway(), CATALOGUE.money, new_id)
     for user_id in people:
         tag = user_id[-12:]
@@ -340,14 +341,14 @@ async def a_day(journal: Journal, people: Sequence[str] = ()) -> Day:
 
     day = Day([payer, asker], gone, *[await task(asker) for _ in range(6)])
     for task_id in (day.completed, day.partial, day.failed, day.processing):
-        await generations.start(task_id, fence=1, worker="w")
-    await generations.succeed(day.completed, [FILE] * 3, kind="image", fence=1, worker="w")
-    await generations.succeed(day.partial, [FILE, None, FILE], kind="image", fence=1, worker="w")
-    await generations.fail(day.failed, error_code="E", error_message="no", fence=1, worker="w")
+        await lifecycle.start(task_id, fence=1, worker="w")
+    await lifecycle.succeed(day.completed, [FILE] * 3, kind="image", fence=1, worker="w")
+    await lifecycle.succeed(day.partial, [FILE, None, FILE], kind="image", fence=1, worker="w")
+    await lifecycle.fail(day.failed, error_code="E", error_message="no", fence=1, worker="w")
     await generations.cancel(asker, day.cancelled)
     await _finance_acts(journal, payer, asker)
     await _keep_works(journal, asker, day)
-    await _far_away(generations, [await task(asker) for _ in range(4)], asker)
+    await _far_away(generations, lifecycle, [await task(asker) for _ in range(4)], asker)
     await _keep_characters(Characters(journal, new_id), [asker, *gone])
     await _keep_webhooks(journal, [asker, *gone])
     for user_id in gone:
@@ -356,26 +357,26 @@ async def a_day(journal: Journal, people: Sequence[str] = ()) -> Day:
     return day
 
 
-async def _far_away(generations: Generations, tasks: Sequence[str], asker: str) -> None:
+async def _far_away(generations: Generations, lifecycle: Lifecycle, tasks: Sequence[str], asker: str) -> None:
     """At a provider: one is put off, sent and cancelled there, one comes late, one is watched, one is gone on with."""
     by: dict[str, Any] = {"fence": 1, "worker": "w"}
     cancelled, late, watched, open_task = tasks
-    await generations.start(cancelled, **by)
-    await generations.dispatch(cancelled, job_id=some_id(), **by)
-    await generations.defer(cancelled, error_code="E", retry_at=utc_now(), **by)
-    await generations.start(cancelled, fence=2, worker="w")
+    await lifecycle.start(cancelled, **by)
+    await lifecycle.dispatch(cancelled, job_id=some_id(), **by)
+    await lifecycle.defer(cancelled, error_code="E", retry_at=utc_now(), **by)
+    await lifecycle.start(cancelled, fence=2, worker="w")
     for task_id in (late, watched, open_task):
-        await generations.start(task_id, **by)
+        await lifecycle.start(task_id, **by)
     for task_id, fence in ((cancelled, 2), (late, 1), (watched, 1), (open_task, 1)):
         by["fence"] = fence
-        await generations.dispatch(task_id, job_id=some_id(), **by)
-        await generations.submitted(task_id, provider_job=f"theirs-{task_id}", cancels=True, **by)
+        await lifecycle.dispatch(task_id, job_id=some_id(), **by)
+        await lifecycle.submitted(task_id, provider_job=f"theirs-{task_id}", cancels=True, **by)
     await generations.cancel(asker, cancelled)
-    await generations.close(cancelled, "stopped", worker="w")
-    await generations.time_out(late)
-    await generations.time_out(watched)
-    await generations.deliver_late(late, [FILE, None, FILE], worker="w")
-    await generations.resume(open_task, fence=2, worker="w")
+    await lifecycle.close(cancelled, "stopped", worker="w")
+    await lifecycle.time_out(late)
+    await lifecycle.time_out(watched)
+    await lifecycle.deliver_late(late, [FILE, None, FILE], worker="w")
+    await lifecycle.resume(open_task, fence=2, worker="w")
 
 
 async def _finance_acts(journal: Journal, payer: str, asker: str) -> None:

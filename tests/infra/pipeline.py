@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from mintage.application.catalogue import Bounds, Catalogue, Model, Money, Source
 from mintage.application.generations import Ask, Generations
 from mintage.application.ledger import Ledger
+from mintage.application.lifecycle import Lifecycle
 from mintage.application.providers import Provider
 from mintage.domain.catalogue import AnyEvent
 from mintage.domain.credits.events import HoldCaptured, HoldReleased
@@ -94,8 +95,9 @@ class Plant:
     ) -> None:
         self.conninfo, self.journal, self.db, self.media, self.clock = conninfo, journal, db, media, clock
         self.generations = Generations(journal, CATALOGUE, new_id, None)
+        self.lifecycle = Lifecycle(journal, new_id)
         self.tools = Tools(
-            generations=self.generations,
+            lifecycle=self.lifecycle,
             db=db,
             media=media,
             sources=cast(Sources, None),
@@ -104,7 +106,7 @@ class Plant:
         )
         self.worker = Worker(self.tools, providers, limits, slots=slots, user_limit=user_limit)
         self.aftermath = Aftermath(self.tools, providers)
-        self.reaper = Reaper(db, Ledger(journal, new_id), self.generations, media, clock=clock)
+        self.reaper = Reaper(db, Ledger(journal, new_id), self.lifecycle, media, clock=clock)
         self.wakes = wakes
         self._duties: list[asyncio.Task[None]] = []
         self.user_id = ""

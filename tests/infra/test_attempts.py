@@ -436,7 +436,7 @@ class TestCancelling:
         tasks = [await here.request() for _ in range(8)]
         await called(far, "poll", 8)
         gate.set()
-        others = [here.cancel(task) for task in tasks] + [here.generations.time_out(task) for task in tasks]
+        others = [here.cancel(task) for task in tasks] + [here.lifecycle.time_out(task) for task in tasks]
         await asyncio.gather(*others, return_exceptions=True)
         shown = [await here.over(task) for task in tasks]
         assert here.ledger() == (HAVING - sum(task.charged for task in shown), 0)
@@ -563,7 +563,7 @@ class TestDying:
         async with plant(conninfo, tmp_path, {"far": far}) as here:
             task = await here.request()
             for fence in range(1, attempts.LOST_MAX + 1):
-                await here.generations.start(task, fence=fence, worker="dies")
+                await here.lifecycle.start(task, fence=fence, worker="dies")
             here.work()
             assert (await here.over(task)).error_code == "ABANDONED"
             assert (far.calls["create"], here.ledger()) == (0, ALL)
@@ -572,7 +572,7 @@ class TestDying:
         far = Far()
         async with plant(conninfo, tmp_path, {"far": far}, pace=replace(QUICK, lease_s=0.5)) as here:
             task = await here.request()
-            await here.generations.start(task, fence=1, worker="dies")
+            await here.lifecycle.start(task, fence=1, worker="dies")
             (work,) = await works_of_tasks(here.db, [task])
             here.media.write(MediaFolder.key_of(work.work_id, 1, ".png"), b"half of it")
             await here.db.execute("update queue set fence = 1")

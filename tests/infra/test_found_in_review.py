@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from mintage.application.generations import Ask, Generations
+from mintage.application.lifecycle import Lifecycle
 from mintage.application.records import Receipt
 from mintage.application.transaction import Transaction
 from mintage.domain.credits.decider import InsufficientCredits
@@ -36,7 +37,7 @@ async def test_a_task_started_twice_replays_as_it_was_lived(conninfo: str) -> No
         accepted = (await generations.request(user_id, ask)).outcome
         assert accepted is not None
         for fence in (1, 2):
-            await generations.start(accepted.task_id, fence=fence, worker=f"worker-{fence}")
+            await Lifecycle(journal, new_id).start(accepted.task_id, fence=fence, worker=f"worker-{fence}")
             await asyncio.sleep(0.01)
     assert verify(conninfo, VAULT).differences == []
     assert rebuild(conninfo, VAULT, READ_MODELS["tasks"]).differences == {"tasks": 0}

@@ -53,7 +53,7 @@ async def test_a_second_attempt_is_no_news(there: World) -> None:
     hook = await there.webhook(ann)
     task_id = await there.asked(ann)
     for fence in (1, 2):
-        await there.generations.start(task_id, fence=fence, worker="w")
+        await there.lifecycle.start(task_id, fence=fence, worker="w")
     there.follow()
     assert await there.told(hook) == ["task.processing"]
 

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from mintage.application.generations import Ask, Generations
+from mintage.application.lifecycle import Lifecycle
 from mintage.domain.generation.events import TaskType
 from mintage.infra.database import Pool
 from mintage.infra.identifiers import new_id
@@ -30,6 +31,7 @@ class Shop:
         self.db = db
         self.now = NOW
         self.generations: Generations
+        self.lifecycle: Lifecycle
         self.people = [some_id() for _ in range(5)]
         self.waiting: dict[str, list[str]] = {user_id: [] for user_id in self.people}
         """Whose tasks wait, oldest first."""
@@ -57,12 +59,12 @@ class Shop:
         found = await claim(self.db, worker="w", now=now, until=now + HOUR, limits={"builtin": 1_000}, user_limit=1_000)
         assert found is not None
         assert found.task_id == task_id, "somebody else is next"
-        await self.generations.start(task_id, fence=found.fence, worker="w")
+        await self.lifecycle.start(task_id, fence=found.fence, worker="w")
 
     async def complete(self, task_id: str, took_s: float) -> None:
         await self.start(task_id)
         self.now += timedelta(seconds=took_s, milliseconds=-1)
-        await self.generations.succeed(task_id, [FILE], kind="image", fence=1, worker="w")
+        await self.lifecycle.succeed(task_id, [FILE], kind="image", fence=1, worker="w")
 
     async def state(self, task_id: str) -> TaskState:
         (state,) = await states_of(self.db, [task_id])
@@ -91,6 +93,7 @@ async def shop(conninfo: str) -> AsyncIterator[Shop]:
             replace(model, priority=PRIORITY if "text2video" in model.tasks else 0) for model in CATALOGUE.models
         ]
         made.generations = Generations(journal, replace(CATALOGUE, models=tuple(films_first)), new_id)
+        made.lifecycle = Lifecycle(journal, new_id)
         for turn, user_id in enumerate(made.people):
             await journal.transact(register(user_id, f"person{turn}"), actor=user_id)
             await journal.transact(grant(user_id, 10_000), actor=user_id)
@@ -160,7 +163,7 @@ async def test_without_history_nothing_is_foretold(shop: Shop) -> None:
     # What failed or is of another kind says nothing of it.
     failing = await shop.ask(ann)
     await shop.start(failing)
-    await shop.generations.fail(failing, error_code="E", error_message="no", fence=1, worker="w")
+    await shop.lifecycle.fail(failing, error_code="E", error_message="no", fence=1, worker="w")
     film = await shop.ask(bob, "text2video")
     assert (await shop.state(film)).seconds_left(shop.now) is None
     assert (await outlook(shop.db, bob, renderer="builtin", task_type="text2video", priority=0)).seconds_left is None
@@ -207,7 +210,7 @@ async def test_what_is_under_way_is_told_by_its_progress_or_else_by_its_time(sho
     run_sql(conninfo, "update queue set progress = 99")
     assert await left(60) == 1
     # Another attempt begins at the beginning.
-    await shop.generations.start(task_id, fence=2, worker="w")
+    await shop.lifecycle.start(task_id, fence=2, worker="w")
     state = await shop.state(task_id)
     assert (state.reached, state.started_at) == ((3, 0), started)
 

@@ -60,14 +60,14 @@ async def test_who_ends_a_task_does_not_remove_what_comes_late(here: Plant, far:
 async def test_who_is_told_to_leave_before_anything_is_sent_sends_nothing(conninfo: str, tmp_path: Path) -> None:
     far, inside, go = Far(), asyncio.Event(), asyncio.Event()
     async with plant(conninfo, tmp_path, {"far": far}) as here:
-        start = here.generations.start
+        start = here.lifecycle.start
 
         async def slow(*given: Any, **named: Any) -> None:
             inside.set()
             await go.wait()
             await start(*given, **named)
 
-        here.generations.start = slow  # type: ignore[method-assign]
+        here.lifecycle.start = slow  # type: ignore[method-assign]
         here.work()
         task = await here.request()
         await inside.wait()

@@ -164,8 +164,8 @@ class TestLimits:
         assert found is not None
         assert found.task_id == sent
         by: Any = {"fence": found.fence, "worker": "w"}
-        await here.generations.start(sent, **by)
-        await here.generations.dispatch(sent, job_id="ours", **by)
+        await here.lifecycle.start(sent, **by)
+        await here.lifecycle.dispatch(sent, job_id="ours", **by)
         here.clock.ahead = timedelta(minutes=1)
         again = await next_for(here, limit=1)
         assert again is not None, "it is gone on with whatever the limit"
@@ -231,9 +231,9 @@ class TestWaking:
     async def test_a_task_that_was_put_off_is_taken_up_when_it_is_due(self, here: Plant, far: Gated) -> None:
         far.gate.set()
         task = await here.request()
-        await here.generations.start(task, fence=1, worker="w")
+        await here.lifecycle.start(task, fence=1, worker="w")
         retry_at = utc_now() + timedelta(seconds=1)
-        await here.generations.defer(task, error_code="E", retry_at=retry_at, fence=1, worker="w")
+        await here.lifecycle.defer(task, error_code="E", retry_at=retry_at, fence=1, worker="w")
         here.work()
         assert (await here.over(task)).status == "completed"
         (begun,) = (e.at for e in here.log() if isinstance(e.event, GenerationStarted) and e.event.attempt == 2)

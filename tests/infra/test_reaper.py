@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from mintage.application.adjustments import Wish
-from mintage.application.generations import TIMED_OUT_MESSAGE, Generations
+from mintage.application.generations import Generations
 from mintage.application.ledger import Ledger
+from mintage.application.lifecycle import TIMED_OUT_MESSAGE, Lifecycle
 from mintage.application.transaction import Transaction
 from mintage.bootstrap import Site, running
 from mintage.domain.credits.decider import CREDITS, GrantCredits, HoldCredits
@@ -64,8 +65,9 @@ class Process:
         self.journal = journal
         self.ledger = Ledger(journal, new_id)
         self.generations = Generations(journal, CATALOGUE, new_id, None, HOLD_FOR)
+        self.lifecycle = Lifecycle(journal, new_id)
         self.media = media
-        self.reaper = Reaper(db, self.ledger, self.generations, media, clock=clock)
+        self.reaper = Reaper(db, self.ledger, self.lifecycle, media, clock=clock)
 
     async def grant(self, user_id: str, amount: int, expires_at: datetime) -> None:
         transaction_id = some_id()
@@ -281,7 +283,7 @@ class TestHolds:
         self, conninfo: str, process: Process, clock: Clock, tmp_path: Path
     ) -> None:
         task = await process.task(await somebody(process))
-        await process.generations.start(task, fence=1, worker="w")
+        await process.lifecycle.start(task, fence=1, worker="w")
         (work_id,) = rows(conninfo, "select work_id::text from works limit 1")[0]
         process.media.write(MediaFolder.key_of(work_id, 1, ".png"), b"half of it")
         assert [path.read_bytes() for path in tmp_path.rglob("*.png")] == [b"half of it"]
@@ -295,11 +297,11 @@ class TestHolds:
         ann = await somebody(process, 1_000)
         tasks = [await process.task(ann) for _ in range(20)]
         for task in tasks:
-            await process.generations.start(task, fence=1, worker="w")
+            await process.lifecycle.start(task, fence=1, worker="w")
         clock.ahead = HOLD_FOR * 2
 
         async def finish(task: str) -> None:
-            await process.generations.succeed(task, [FILE] * 3, kind="image", fence=1, worker="w")
+            await process.lifecycle.succeed(task, [FILE] * 3, kind="image", fence=1, worker="w")
 
         async with process_on(conninfo, clock) as other:
             done: Sequence[Any] = await asyncio.gather(
@@ -332,12 +334,12 @@ class TestHolds:
     async def test_what_was_captured_in_time_stays(self, conninfo: str, process: Process, clock: Clock) -> None:
         ann = await somebody(process)
         task = await process.task(ann)
-        await process.generations.start(task, fence=1, worker="w")
-        await process.generations.succeed(task, [FILE] * 3, kind="image", fence=1, worker="w")
+        await process.lifecycle.start(task, fence=1, worker="w")
+        await process.lifecycle.succeed(task, [FILE] * 3, kind="image", fence=1, worker="w")
         before = len(the_log(conninfo))
         clock.ahead = HOLD_FOR * 2
         await process.reaper.catch_up()
-        await process.generations.end_hold(ann, task)
+        await process.lifecycle.end_hold(ann, task)
         assert len(the_log(conninfo)) == before
 
     async def test_a_pass_over_holds_that_the_account_does_not_know_tries_each_once(
@@ -361,8 +363,8 @@ class TestHolds:
             tried.append(hold_id)
             return await ends(user_id, hold_id)
 
-        ends = process.generations.end_hold
-        monkeypatch.setattr(process.generations, "end_hold", end_hold)
+        ends = process.lifecycle.end_hold
+        monkeypatch.setattr(process.lifecycle, "end_hold", end_hold)
         clock.ahead = HOLD_FOR * 2
         async with asyncio.timeout(20):
             await process.reaper.catch_up()

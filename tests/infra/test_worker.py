@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from mintage.application.generations import Ask, Generations
+from mintage.application.lifecycle import Lifecycle
+from mintage.application.transaction import Journal
 from mintage.application.works import Works
 from mintage.infra import bucket as buckets
 from mintage.infra.attempts import Attempt, Tools
@@ -48,8 +50,9 @@ class Interrupted(MediaFolder):
 class Workshop:
     """One task of two works, and workers that take it from each other."""
 
-    def __init__(self, db: Pool, generations: Generations, works: Works, media: MediaFolder) -> None:
-        self.db, self.generations, self.works, self.media = db, generations, works, media
+    def __init__(self, db: Pool, journal: Journal, media: MediaFolder) -> None:
+        self.db, self.works, self.media = db, Works(journal, db, media), media
+        self.generations, self.lifecycle = Generations(journal, CATALOGUE, new_id), Lifecycle(journal, new_id)
         self.user_id = some_id()
         self.task_id = ""
         self.now = utc_now()
@@ -72,7 +75,7 @@ class Workshop:
 
     async def work_on(self, found: Claim, media: Media | None = None) -> None:
         tools = Tools(
-            generations=self.generations,
+            lifecycle=self.lifecycle,
             db=self.db,
             media=media or self.media,
             sources=cast(Sources, None),
@@ -102,7 +105,7 @@ async def workshop(conninfo: str, tmp_path: Path) -> AsyncIterator[Workshop]:
     await db.open()
     try:
         async with journal_on(conninfo) as journal:
-            shop = Workshop(db, Generations(journal, CATALOGUE, new_id), Works(journal, db, media), media)
+            shop = Workshop(db, journal, media)
             await journal.transact(register(shop.user_id, "ann"), actor="test")
             await journal.transact(grant(shop.user_id, 100), actor="test")
             yield shop
@@ -169,7 +172,7 @@ async def test_who_lost_a_task_while_painting_touches_nothing_of_its_successor(
 async def test_who_lost_a_task_that_goes_on_leaves_it_its_files(workshop: Workshop) -> None:
     await workshop.request()
     first, second = await workshop.claim(), await workshop.claim()
-    await workshop.generations.start(first.task_id, fence=second.fence, worker="second")
+    await workshop.lifecycle.start(first.task_id, fence=second.fence, worker="second")
     theirs = MediaFolder.key_of(first.works[0], second.fence, ".png")
     workshop.media.write(theirs, b"x")
     workshop.media.write(MediaFolder.key_of(first.works[0], first.fence, ".png"), b"x")
@@ -183,7 +186,7 @@ async def test_what_a_killed_worker_left_goes_with_the_end_of_the_task(
 ) -> None:
     await workshop.request(prompt)
     killed = await workshop.claim()
-    await workshop.generations.start(killed.task_id, fence=killed.fence, worker="killed")
+    await workshop.lifecycle.start(killed.task_id, fence=killed.fence, worker="killed")
     workshop.media.write(MediaFolder.key_of(killed.works[0], killed.fence, ".png"), b"x")
     await workshop.work_on(await workshop.claim())
     assert (await workshop.task()).status == status

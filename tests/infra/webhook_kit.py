@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from mintage.application.generations import Generations
+from mintage.application.lifecycle import Lifecycle
 from mintage.application.recharges import Recharges
 from mintage.application.transaction import Journal
 from mintage.application.webhooks import Webhooks
@@ -33,7 +34,7 @@ class World:
         self.db = db
         self.media = media
         self.webhooks = Webhooks(journal, db, new_id, self.clock, SIGNING.secret)
-        self.generations = Generations(journal, CATALOGUE, new_id)
+        self.generations, self.lifecycle = Generations(journal, CATALOGUE, new_id), Lifecycle(journal, new_id)
         self.recharges = Recharges(journal, SandboxGateway(), CATALOGUE.money, new_id)
 
     def clock(self) -> datetime:
@@ -60,14 +61,14 @@ class World:
 
     async def completed(self, user_id: str, task_id: str = "") -> str:
         task_id = task_id or await self.asked(user_id)
-        await self.generations.start(task_id, fence=1, worker="w")
-        await self.generations.succeed(task_id, [FILE, None, FILE], kind="image", fence=1, worker="w")
+        await self.lifecycle.start(task_id, fence=1, worker="w")
+        await self.lifecycle.succeed(task_id, [FILE, None, FILE], kind="image", fence=1, worker="w")
         return task_id
 
     async def failed(self, user_id: str) -> str:
         task_id = await self.asked(user_id)
-        await self.generations.start(task_id, fence=1, worker="w")
-        await self.generations.fail(
+        await self.lifecycle.start(task_id, fence=1, worker="w")
+        await self.lifecycle.fail(
             task_id, error_code="GENERATION_FAILED", error_message="生成失败，未扣除积分", fence=1, worker="w"
         )
         return task_id
