@@ -15,9 +15,10 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## the main job against a running server, narrated
 	$(BIN)/python -m demo
 
-# One more than the cores of a small machine: much of the time a test waits for something.
+# One more than the cores of a small machine: much of the time a test waits for something. The tests of a file stay
+# together, so that what they share is made once.
 test: $(READY)  ## the whole test suite
-	$(BIN)/pytest -n 3 --dist loadgroup
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

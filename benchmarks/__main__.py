@@ -26,6 +26,7 @@ from benchmarks.chain import SECONDS as CHAIN_SECONDS
 from benchmarks.chain import Cost
 from benchmarks.depth import Depth
 from benchmarks.pipeline import Measured
+from benchmarks.replay import Replay
 from benchmarks.server import Serving
 
 ROUNDS = 5
@@ -151,8 +152,10 @@ def audit(server: Serving) -> list[Row]:
     said = re.search(r"^([\d,]+) events .* replayed at ([\d,]+) events/s", done.stdout)
     assert said
     events, rate = said.group(1), int(said.group(2).replace(",", ""))
+    alone = msgspec.convert(said_by("benchmarks.replay", server.conninfo), Replay)
     return [
         Row(f"audit verify of {events} events: replay, per core", rate, ">= 150,000", ">= 300,000", "events/s"),
+        Row("replay / reading, hashing and decoding alone", alone.bare_us / alone.whole_us),
         Row(f"audit verify of {events} events: all of it, {os.cpu_count()} cores", seconds, unit="s"),
     ]
 
@@ -164,14 +167,16 @@ def resident_mib(pid: int) -> float:
     raise SystemExit("memory is read from /proc")
 
 
-def child(*command: str) -> Any:
-    """What a benchmark of its own process prints."""
+def said_by(*command: str) -> Any:
+    """What a benchmark of its own process says in the end."""
+    done = subprocess.run([sys.executable, "-m", *command], stdout=subprocess.PIPE, check=True, timeout=1200)
+    return msgspec.json.decode(done.stdout.splitlines()[-1])
+
+
+def child(module: str, *options: str) -> Any:
+    """The same of one that wants a folder for its data."""
     with tempfile.TemporaryDirectory(prefix="mintage-bench-") as folder:
-        module, *options = command
-        done = subprocess.run(
-            [sys.executable, "-m", module, folder, *options], stdout=subprocess.PIPE, check=True, timeout=1200
-        )
-        return msgspec.json.decode(done.stdout.splitlines()[-1])
+        return said_by(module, folder, *options)
 
 
 def in_process() -> list[Row]:

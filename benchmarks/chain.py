@@ -20,13 +20,13 @@ import msgspec
 import psycopg
 
 from benchmarks.processors import Processors, processor_s
-from mintage.bootstrap import Site
 from mintage.domain.recorded import Recorded
 from mintage.infra import postgres_store
 from mintage.infra.chain import Heads
 from mintage.infra.codec import encode, owner_of, tag_of
 from mintage.infra.columns import execute, packed
 from mintage.infra.seal.sealer import Sealing
+from mintage.infra.site import Site
 from mintage.projections.sql import Statement, Value
 
 WARM_UP_S = 3.0

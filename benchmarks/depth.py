@@ -14,8 +14,9 @@ import uvloop
 
 from benchmarks.people import people
 from mintage.application.services import Services
-from mintage.bootstrap import Site, running, site
+from mintage.bootstrap import running
 from mintage.infra.settings import Settings
+from mintage.infra.site import Site, site
 
 TRIES = 200
 

@@ -18,8 +18,9 @@ from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 
 from benchmarks.people import people
-from mintage.bootstrap import running, site
+from mintage.bootstrap import running
 from mintage.infra.settings import Settings
+from mintage.infra.site import site
 
 SECONDS = 3.0
 ROUNDS = 3

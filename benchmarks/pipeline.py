@@ -23,10 +23,11 @@ from mintage.application.catalogue import BUILTIN
 from mintage.application.generations import Ask
 from mintage.application.providers import Finished, Job, Running, Told
 from mintage.application.services import Services
-from mintage.bootstrap import running, site
+from mintage.bootstrap import running
 from mintage.infra import worker
 from mintage.infra.pace import Pace
 from mintage.infra.settings import Settings
+from mintage.infra.site import site
 from mintage.projections.claims import Claim, claim
 
 PEOPLE = 20

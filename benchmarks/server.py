@@ -21,8 +21,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from benchmarks.chain import Meter
 from benchmarks.people import CREDITS_EACH, people
-from mintage.bootstrap import running, site
-from mintage.cli.serve import server_config
+from mintage.bootstrap import running
+from mintage.cli.serving import server_config
 from mintage.domain.credits.decider import InsufficientCredits
 from mintage.http.app import create_app
 from mintage.http.bodies import Body
@@ -31,6 +31,7 @@ from mintage.http.replies import Json
 from mintage.infra.garbage import collect_seldom
 from mintage.infra.identifiers import new_id
 from mintage.infra.settings import Settings, secrets_of
+from mintage.infra.site import site
 
 CONVENTIONAL_SCHEMA = """
 create table conventional_accounts (user_id uuid primary key, balance bigint not null check (balance >= 0));

@@ -4,9 +4,9 @@ import asyncio
 import logging
 import os
 import tomllib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime, timedelta
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -43,13 +43,14 @@ from mintage.infra.attempts import Tools
 from mintage.infra.avatars import AvatarFolder
 from mintage.infra.bucket import BucketRefused, MediaBucket
 from mintage.infra.builtin import Builtin
+from mintage.infra.clock import utc_now
 from mintage.infra.codes import CodeBook
 from mintage.infra.database import Pool
 from mintage.infra.duties import Duty, begin, end
 from mintage.infra.embedded_postgres import EmbeddedPostgres
 from mintage.infra.follower import Follower
 from mintage.infra.freshness import Followed
-from mintage.infra.gateways import SandboxGateway
+from mintage.infra.gateways import GATEWAYS, SandboxGateway
 from mintage.infra.google import OpenIdClient
 from mintage.infra.guard import Guard
 from mintage.infra.handshakes import SealedHandshakes
@@ -73,44 +74,19 @@ from mintage.infra.seal.receipts import SealedReceipts
 from mintage.infra.seal.sealer import Sealer
 from mintage.infra.sessions import Standings
 from mintage.infra.settings import Settings, SettingsRefused, s3_of, secrets_of
+from mintage.infra.site import Site
 from mintage.infra.sources import Fetcher, Sources
 from mintage.infra.spendings import LoggedSpendings
 from mintage.infra.storage import Media, MediaFolder
 from mintage.infra.tokens import JwtTokens
-from mintage.infra.vault import Vault
 from mintage.infra.wakes import Wakes
 from mintage.infra.webhooks import Courier, Sender, Signing
 from mintage.infra.worker import Worker
 from mintage.projections import FOLLOWED, INLINE
 
-GATEWAYS: Final = ("wechat", "alipay", "stripe")
 EMBEDDED_CHECK_S: Final = 2.0
 
 _log = logging.getLogger(__name__)
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Site(msgspec.Struct, frozen=True):
-    """Where the log is and the key to what is sealed in it: all that an offline command needs."""
-
-    conninfo: str
-    vault: Vault
-    embedded: EmbeddedPostgres | None
-
-
-@contextmanager
-def site(settings: Settings) -> Iterator[Site]:
-    """The database of the settings, or the embedded one, running for as long as this lasts."""
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    vault = Vault(secrets_of(settings).master)
-    if settings.database_url:
-        yield Site(settings.database_url, vault, None)
-    else:
-        with EmbeddedPostgres(settings.data_dir) as embedded:
-            yield Site(embedded.conninfo, vault, embedded)
 
 
 def catalogue_of(settings: Settings) -> Catalogue:

@@ -14,11 +14,12 @@ from litestar import Litestar
 
 from mintage.application.ports import Mail, Notice
 from mintage.application.services import Services
-from mintage.bootstrap import Site, running
+from mintage.bootstrap import running
 from mintage.http.app import create_app
 from mintage.infra.embedded_postgres import EmbeddedPostgres
 from mintage.infra.migrate import migrate
 from mintage.infra.settings import Settings
+from mintage.infra.site import Site
 from mintage.infra.store import Lost
 from mintage.infra.vault import Vault
 from tests.contract import Checked
@@ -30,6 +31,20 @@ if TYPE_CHECKING:
 BASE_URL = "http://mintage.test"
 VAULT = Vault(b"the master key of all the tests.")
 TEMPLATE = "mintage_template"
+LONGEST = (
+    "schemathesis",
+    "audit_corruptions",
+    "mutants",
+    "audit_runs",
+    "report_commands",
+    "processes",
+    "bad_input",
+    "workers_that_die",
+    "commands",
+    "transform",
+    "task_events",
+)
+"""The files of tests that take longest, by their names; of each all tests run in one process."""
 
 Token = Callable[[], Awaitable[tuple[dict[str, object], dict[str, str]]]]
 
@@ -166,8 +181,9 @@ async def until(condition: Callable[[], Awaitable[bool]], *, timeout_s: float = 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first: one that begins when the others are done keeps a core waiting."""
-    items.sort(key=lambda item: item.path.name not in {"test_mutants.py", "test_schemathesis.py"})
+    """The longest files first: one that begins when the others are done keeps a core waiting."""
+    place = {f"test_{name}.py": turn for turn, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,6 +3,8 @@
 import importlib
 import pkgutil
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -180,3 +182,9 @@ class TestReadModels:
         carriers = {kind for kind in EVENT_TYPES if "number" in kind.__struct_fields__}
         assert {type(sample.event) for sample in SAMPLES if numbered(sample.event)} == carriers
         assert carriers == READ_MODELS["numbers"].events
+
+
+def test_a_command_that_serves_nothing_does_not_load_what_serves() -> None:
+    asked = "import sys, mintage.cli; print(*{'litestar', 'uvicorn', 'numpy', 'av', 'httpx'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -4,12 +4,13 @@ import argparse
 import asyncio
 import re
 import sys
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any, Final, get_args
 from uuid import UUID
 
 from mintage.application.adjustments import Adjusted, Wish
-from mintage.bootstrap import running, site
+from mintage.application.services import Services
 from mintage.domain.credits.decider import InsufficientCredits
 from mintage.domain.fields import InvalidFields
 from mintage.domain.registration.decider import PersonUnknown
@@ -17,6 +18,7 @@ from mintage.domain.registration.events import Role
 from mintage.domain.registration.names import login_of
 from mintage.http.messages import sentence
 from mintage.infra.settings import Settings
+from mintage.infra.site import Site, site
 from mintage.projections.people import Person, person_by_login
 from mintage.projections.sql import Database
 
@@ -48,7 +50,7 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run_grant_role(settings: Settings, options: argparse.Namespace) -> int:
     async def run() -> Person:
-        async with running(settings, place, base_url=lambda: "", worker=False) as services:
+        async with _services(settings, place) as services:
             user_id = await user_id_of(services.db, options.user)
             return await services.profiles.grant_role(user_id, options.role, actor=OPERATOR)
 
@@ -86,7 +88,7 @@ def told(invalid: InvalidFields) -> str:
 
 def run_adjust(settings: Settings, options: argparse.Namespace) -> int:
     async def run() -> Adjusted:
-        async with running(settings, place, base_url=lambda: "", worker=False) as services:
+        async with _services(settings, place) as services:
             wish = Wish(
                 user_id=await user_id_of(services.db, options.user),
                 amount=options.amount,
@@ -120,6 +122,13 @@ def run_adjust(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
+def _services(settings: Settings, place: Site) -> AbstractAsyncContextManager[Services]:
+    # Here, because what serves takes longer to load than most other commands take.
+    from mintage.bootstrap import running  # noqa: PLC0415
+
+    return running(settings, place, base_url=lambda: "", worker=False)
+
+
 async def user_id_of(db: Database, named: str) -> str:
     """The id of whoever is named by their UUID, username, e-mail or phone. Raises ``PersonUnknown``."""
     try:
@@ -134,7 +143,7 @@ async def user_id_of(db: Database, named: str) -> str:
 
 def run_erase(settings: Settings, options: argparse.Namespace) -> int:
     async def run() -> None:
-        async with running(settings, place, base_url=lambda: "", worker=False) as services:
+        async with _services(settings, place) as services:
             await services.erasure.erase(str(options.user), actor=OPERATOR)
 
     with site(settings) as place:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mintage.bootstrap import Site, site
 from mintage.infra.migrate import is_migrated, migrate
 from mintage.infra.rebuild import rebuild
 from mintage.infra.settings import Settings
+from mintage.infra.site import Site, site
 from mintage.projections import READ_MODELS
 
 

@@ -12,9 +12,9 @@ import msgspec
 
 from mintage.application.reconciliation import Movement, Period, Reconciled, reconcile
 from mintage.application.tables import FORMULA
-from mintage.bootstrap import GATEWAYS
 from mintage.cli.admin import moment
 from mintage.cli.database import counted, existing_site
+from mintage.infra.gateways import GATEWAYS
 from mintage.infra.payments import booked
 from mintage.infra.settings import Settings
 from mintage.infra.statement import NEUTRAL, OF_REFUNDS, TYPES, Layout, StatementRefused, read_statement

@@ -16,14 +16,15 @@ from mintage.application.books import BOOKS, as_book
 from mintage.application.reports import Report, Reports
 from mintage.application.tables import TABLES
 from mintage.application.transaction import Unavailable
-from mintage.bootstrap import Site, utc_now
 from mintage.cli.admin import moment, told, user_id_of
 from mintage.cli.database import existing_site
 from mintage.domain.fields import InvalidFields
 from mintage.domain.registration.decider import PersonUnknown
+from mintage.infra.clock import utc_now
 from mintage.infra.database import Pool
 from mintage.infra.freshness import BroughtUp
 from mintage.infra.settings import Settings
+from mintage.infra.site import Site
 
 Asked: TypeAlias = Callable[[Reports, Pool, argparse.Namespace], Awaitable[Report]]
 Content: TypeAlias = AsyncIterator[bytes]

@@ -1,6 +1,10 @@
-"""The built-in sandbox gateway: takes no money and settles at once, for development only."""
+"""Who takes money; the built-in sandbox gateway takes none and settles at once, for development only."""
+
+from typing import Final
 
 from mintage.application.ports import Payment
+
+GATEWAYS: Final = ("wechat", "alipay", "stripe")
 
 
 class SandboxGateway:

@@ -26,13 +26,10 @@ from tests.deploy.servers import Ports, Running, make_secrets, wait_for
 
 MISSING: Final = servers.missing()
 # Whoever has installed them wants to know that they were used.
-pytestmark = [
-    pytest.mark.xdist_group("deploy"),
-    pytest.mark.skipif(
-        bool(MISSING) and os.environ.get("REQUIRE_DEBIAN_SERVERS") != "1",
-        reason=f"not installed: {', '.join(MISSING)} (Debian: apt-get install postgresql redis-server)",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    bool(MISSING) and os.environ.get("REQUIRE_DEBIAN_SERVERS") != "1",
+    reason=f"not installed: {', '.join(MISSING)} (Debian: apt-get install postgresql redis-server)",
+)
 
 SPEND: Final = {"amount": 10, "description": "生成AI图片"}
 SMALL: Final = {"width": 512, "height": 512}

@@ -18,9 +18,10 @@ from msgspec.structs import replace
 from mintage.application.google import name_of
 from mintage.application.refusals import InvalidCredentials
 from mintage.application.services import Services
-from mintage.bootstrap import Site, running
+from mintage.bootstrap import running
 from mintage.http.app import create_app
 from mintage.infra.settings import Settings
+from mintage.infra.site import Site
 from tests.conftest import BASE_URL, VAULT, Mailbox
 
 REDIRECT_URI = "https://mint.example/back"

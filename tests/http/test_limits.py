@@ -15,12 +15,13 @@ import pytest
 from litestar import Litestar, get
 
 from mintage.application.services import Services
-from mintage.bootstrap import Site, running
-from mintage.cli.serve import server_config
+from mintage.bootstrap import running
+from mintage.cli.serving import server_config
 from mintage.http.app import create_app
 from mintage.http.calls import Call
 from mintage.infra.redis_limits import redis_at
 from mintage.infra.settings import Settings
+from mintage.infra.site import Site
 from tests.conftest import BASE_URL, VAULT, Mailbox, Token
 from tests.valkey import Valkey
 

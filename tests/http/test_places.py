@@ -15,20 +15,22 @@ import pytest
 
 from mintage.application.services import Services
 from mintage.application.transaction import Unavailable
-from mintage.bootstrap import Site, running
+from mintage.bootstrap import running
 from mintage.domain.work.events import WorkExpired
 from mintage.http.files import FileReply
 from mintage.infra import bucket as buckets
 from mintage.infra.audit import verify
+from mintage.infra.clock import utc_now
 from mintage.infra.database import Pool
 from mintage.infra.rebuild import rebuild
 from mintage.infra.retention import Retention
 from mintage.infra.s3 import bucket_of
 from mintage.infra.settings import Settings, SettingsRefused, s3_of
+from mintage.infra.site import Site
 from mintage.projections.works import WORKS
 from tests.conftest import BASE_URL, VAULT, Mailbox, Token, until
 from tests.http.pictures import pictures
-from tests.infra.kit import journal_on, the_log, utc_now
+from tests.infra.kit import journal_on, the_log
 
 if TYPE_CHECKING:
     from tests.s3 import Shop

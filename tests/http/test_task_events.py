@@ -12,11 +12,13 @@ import httpx
 import pytest
 
 from mintage.application.services import Services
-from mintage.bootstrap import Site, running, utc_now
+from mintage.bootstrap import running
 from mintage.http.api_v1 import events as module
 from mintage.http.app import create_app
 from mintage.infra import news as news_module
+from mintage.infra.clock import utc_now
 from mintage.infra.settings import Settings
+from mintage.infra.site import Site
 from mintage.infra.store import Lost
 from mintage.projections.claims import renew
 from tests.conftest import BASE_URL, VAULT, Mailbox

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from mintage.application.services import Services
-from mintage.bootstrap import utc_now
 from mintage.http.uploads import FILE_MAX
 from mintage.infra.avatars import AvatarFolder
+from mintage.infra.clock import utc_now
 from mintage.infra.identifiers import new_id
 from mintage.infra.settings import Settings
 from mintage.infra.storage import MediaFolder

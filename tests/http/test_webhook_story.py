@@ -7,9 +7,10 @@ import httpx
 import pytest
 from standardwebhooks import Webhook as Verifier
 
-from mintage.bootstrap import Site, running
+from mintage.bootstrap import running
 from mintage.http.app import create_app
 from mintage.infra.settings import Settings
+from mintage.infra.site import Site
 from mintage.infra.store import Lost
 from tests.conftest import BASE_URL, VAULT, Mailbox, Token, until
 from tests.contract import Checked

@@ -8,9 +8,10 @@ import psycopg
 import pytest
 
 from mintage.application.services import Services
-from mintage.bootstrap import Site, running
+from mintage.bootstrap import running
 from mintage.infra.audit import verify
 from mintage.infra.settings import Settings
+from mintage.infra.site import Site
 from tests.conftest import BASE_URL, VAULT, Mailbox, Token, until
 from tests.http.pictures import pictures
 

@@ -5,7 +5,7 @@ import tomllib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib import resources
 from itertools import pairwise
 from typing import Any, Final, cast
@@ -47,6 +47,7 @@ from mintage.domain.webhook.decider import (
     WebhookCommand,
 )
 from mintage.domain.work.decider import WORK, ChangeWork, DeleteWork
+from mintage.infra.clock import utc_now
 from mintage.infra.gateways import SandboxGateway
 from mintage.infra.identifiers import new_id
 from mintage.infra.journal import JournalLimits, PostgresJournal
@@ -65,10 +66,6 @@ FILE: Final = Output(file="f.png", thumbnail="t.png", content_type="image/png", 
 
 def some_id() -> str:
     return str(uuid4())
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 # -- journals

@@ -45,11 +45,12 @@ from mintage.domain.credits.events import (
 )
 from mintage.domain.decider import Refusal
 from mintage.domain.recorded import Recorded
+from mintage.infra.clock import utc_now
 from mintage.infra.database import Pool
 from mintage.infra.embedded_postgres import EmbeddedPostgres
 from mintage.infra.freshness import BroughtUp
 from tests.conftest import TEMPLATE, VAULT, on_database
-from tests.infra.kit import journal_on, of, outcomes, some_id, utc_now
+from tests.infra.kit import journal_on, of, outcomes, some_id
 
 BEGIN: Final = datetime(2025, 1, 30, 21, 17, 3, 141_592, tzinfo=UTC)
 GATEWAYS: Final = ("wechat", "alipay", "stripe")

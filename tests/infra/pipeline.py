@@ -17,6 +17,7 @@ from mintage.domain.credits.events import HoldCaptured, HoldReleased
 from mintage.domain.recorded import Recorded
 from mintage.infra.aftermath import Aftermath
 from mintage.infra.attempts import Tools
+from mintage.infra.clock import utc_now
 from mintage.infra.database import Pool
 from mintage.infra.duties import begin, end
 from mintage.infra.identifiers import new_id
@@ -29,7 +30,7 @@ from mintage.infra.wakes import Wakes
 from mintage.infra.worker import Worker
 from mintage.projections.tasks import Task, task_of
 from tests.conftest import BASE_URL, until
-from tests.infra.kit import account, grant, journal_on, register, some_id, the_log, utc_now
+from tests.infra.kit import account, grant, journal_on, register, some_id, the_log
 
 PRICE: Final = 10
 QUICK: Final = Pace(

@@ -10,10 +10,10 @@ from PIL import Image
 
 from mintage.domain.fields import InvalidFields, Reason
 from mintage.infra.avatars import PIXELS_MAX, SIDE_MAX, AvatarFolder, squared
+from mintage.infra.clock import utc_now
 from mintage.infra.identifiers import new_id
 from mintage.infra.storage import MediaFolder
 from tests.conftest import BASE_URL
-from tests.infra.kit import utc_now
 
 ANN, BOB = "0199b1c0-0000-7000-8000-00000000000a", "0199b1c0-0000-7000-8000-00000000000b"
 RED, BLUE = (255, 0, 0), (0, 0, 255)

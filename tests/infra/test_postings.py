@@ -14,6 +14,7 @@ from mintage.domain.credits.postings import Posting
 from mintage.domain.fields import InvalidFields, Reason
 from mintage.domain.registration.decider import PersonUnknown
 from mintage.infra import freshness
+from mintage.infra.clock import utc_now
 from mintage.infra.database import Pool, connect_sync
 from mintage.infra.follower import follow_once
 from mintage.infra.freshness import BroughtUp, Followed
@@ -31,7 +32,6 @@ from tests.infra.kit import (
     run_sql,
     some_id,
     the_log,
-    utc_now,
 )
 from tests.infra.months import BEGIN, lines, months
 

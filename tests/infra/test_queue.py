@@ -13,12 +13,13 @@ from msgspec.structs import replace
 
 from mintage.application.providers import Job, Running
 from mintage.domain.generation.events import GenerationStarted
+from mintage.infra.clock import utc_now
 from mintage.infra.rebuild import rebuild
 from mintage.projections.claims import Claim, claim, put_back, renew
 from mintage.projections.queue import QUEUE
 from tests.conftest import VAULT, until
 from tests.infra.far import Far, finished
-from tests.infra.kit import rows, utc_now
+from tests.infra.kit import rows
 from tests.infra.pipeline import QUICK, Plant, plant
 
 NOT_POLLED = replace(QUICK, poll_s=30.0)

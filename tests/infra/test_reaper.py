@@ -16,17 +16,19 @@ from mintage.application.generations import Generations
 from mintage.application.ledger import Ledger
 from mintage.application.lifecycle import TIMED_OUT_MESSAGE, Lifecycle
 from mintage.application.transaction import Transaction
-from mintage.bootstrap import Site, running
+from mintage.bootstrap import running
 from mintage.domain.credits.decider import CREDITS, GrantCredits, HoldCredits
 from mintage.domain.credits.events import CreditsExpired, HoldCaptured, HoldReleased
 from mintage.domain.decider import Refusal
 from mintage.domain.generation.events import GenerationCompleted, GenerationFailed
 from mintage.infra import reaper as module
+from mintage.infra.clock import utc_now
 from mintage.infra.database import Pool
 from mintage.infra.identifiers import new_id
 from mintage.infra.journal import PostgresJournal
 from mintage.infra.reaper import Reaper
 from mintage.infra.settings import Settings
+from mintage.infra.site import Site
 from mintage.infra.storage import MediaFolder
 from mintage.infra.store import Lost
 from tests.conftest import VAULT, until
@@ -44,7 +46,6 @@ from tests.infra.kit import (
     run_sql,
     some_id,
     the_log,
-    utc_now,
 )
 
 HOLD_FOR = timedelta(hours=1)

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from mintage.infra import rebuild as module
+from mintage.infra.clock import utc_now
 from mintage.infra.database import Pool, connect_sync
 from mintage.infra.follower import follow_once
 from mintage.infra.rebuild import Rebuilt, rebuild
@@ -32,7 +33,6 @@ from tests.infra.kit import (
     rows,
     run_sql,
     some_id,
-    utc_now,
 )
 
 

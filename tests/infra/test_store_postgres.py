@@ -17,6 +17,7 @@ from mintage.domain.catalogue import AnyEvent
 from mintage.domain.credits.events import CreditsConsumed, HoldReleased
 from mintage.infra import keyring
 from mintage.infra import postgres_store as postgres_store_module
+from mintage.infra.clock import utc_now
 from mintage.infra.database import connect
 from mintage.infra.exchange import Exchange
 from mintage.infra.identifiers import new_id
@@ -40,7 +41,6 @@ from tests.infra.kit import (
     run_sql,
     some_id,
     the_log,
-    utc_now,
 )
 from tests.infra.test_store import append, asked, consumed, entry, granted, new_stream
 

@@ -16,6 +16,7 @@ from mintage.infra import bucket as buckets
 from mintage.infra.attempts import Attempt, Tools
 from mintage.infra.bucket import MediaBucket
 from mintage.infra.builtin import Builtin
+from mintage.infra.clock import utc_now
 from mintage.infra.database import Pool
 from mintage.infra.identifiers import new_id
 from mintage.infra.pace import Pace
@@ -25,7 +26,7 @@ from mintage.projections.claims import Claim, claim
 from mintage.projections.tasks import Task, task_of
 from mintage.projections.works import works_of_tasks
 from tests.conftest import BASE_URL, until
-from tests.infra.kit import CATALOGUE, grant, journal_on, register, some_id, utc_now
+from tests.infra.kit import CATALOGUE, grant, journal_on, register, some_id
 
 if TYPE_CHECKING:
     from tests.s3 import Shop

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
@@ -70,18 +70,24 @@ def replay(
     ``sink`` is given every claim, for who looks for the missing half of one.
     """
     began = time.thread_time()
-    cursor = connection.cursor(binary=True)
-    found = cursor.execute(_SNAPSHOTS, (streams.after, streams.upto)).fetchall()
+    found = connection.cursor(binary=True).execute(_SNAPSHOTS, (streams.after, streams.upto)).fetchall()
     replaying = _Replay(connection, sink, {stream: Snapshot(*snapshot) for stream, *snapshot in found})
-    after: tuple[str, int, int] = (streams.after, BIGINT_MAX, BIGINT_MAX)
-    while rows := cursor.execute(_READ, (*after, streams.upto, end)).fetchall():
+    for rows in rows_of(connection, streams, end):
         replaying.feed(rows)
-        position, stream, version, *_ = rows[-1]
-        after = (stream, version, position)
         told(len(rows))
     replayed = replaying.close()
     replayed.seconds = time.thread_time() - began
     return replayed
+
+
+def rows_of(connection: psycopg.Connection[Any], streams: Streams, end: int) -> Iterator[list[Row]]:
+    """What these streams have up to position ``end``, in portions, in the order of streams and versions."""
+    cursor = connection.cursor(binary=True)
+    after: tuple[str, int, int] = (streams.after, BIGINT_MAX, BIGINT_MAX)
+    while rows := cursor.execute(_READ, (*after, streams.upto, end)).fetchall():
+        yield rows
+        position, stream, version, *_ = rows[-1]
+        after = (stream, version, position)
 
 
 class _Replay:

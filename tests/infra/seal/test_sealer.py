@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from mintage.bootstrap import Site, sealer_of
+from mintage.bootstrap import sealer_of
 from mintage.infra.database import connect_sync
 from mintage.infra.postgres_store import LOG_LOCK
 from mintage.infra.seal import sealer as module
@@ -24,6 +24,7 @@ from mintage.infra.seal.merkle import Accumulator, Edge
 from mintage.infra.seal.notes import Checkpoint, NoteInvalid, Signer, read_notes
 from mintage.infra.seal.sealer import Contradicted, Sealer, Sealing, signer_of
 from mintage.infra.settings import Settings
+from mintage.infra.site import Site
 from tests.conftest import VAULT, until
 from tests.infra.kit import TERMINATE, consume, grant, journal_on, one, outcomes, rows, run_sql, some_id
 
