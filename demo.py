@@ -3,6 +3,7 @@
 Everything it makes lies in demo-output/: the pictures, the server's log, and its data directory.
 """
 
+import json
 import re
 import shutil
 import subprocess
@@ -50,6 +51,13 @@ def server() -> Iterator[str]:
 
 def mintage(*command: str) -> list[str]:
     return [sys.executable, "-m", "mintage", *command, "--data-dir", str(DATA)]
+
+
+def told_by(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{command} exited with {done.returncode}: {done.stdout}{done.stderr}")
+    return done.stdout.strip()
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
@@ -170,6 +178,27 @@ def transform(story: Story) -> None:
         say(f"{saved}: {task['computing_power_used']} credits, {time.monotonic() - began:.1f} s")
 
 
+def watch(story: Story) -> None:
+    step("What a film would cost is asked first; then it is watched until it is done")
+    parameters = {"duration": 5}
+    quote = story.ask("POST", "/api/v1/generate/quote", {"task_type": "text2video", "parameters": parameters})["data"]
+    say(f"{quote['price']} credits, done in about {quote['estimated_seconds']} s; {quote['available']} are there")
+    body = {"prompt": "a cat playing with a ball", "parameters": parameters}
+    task = story.ask("POST", "/api/v1/generate/text-to-video", body)["data"]
+    ended = False
+    with story.http.stream("GET", f"/api/v1/generate/tasks/{task['uuid']}/events", headers=story.bearer) as events:
+        for line in events.iter_lines():
+            name, _, said = line.partition(": ")
+            if name == "event":
+                ended = said == "end"
+            elif name == "data":
+                told = json.loads(said)
+                say(f"{told['status']}, {told['progress']} %")
+    if not ended or told["status"] != "completed":
+        raise SystemExit("the stream broke off before the task was done")
+    say(f"{story.save(told['result_url'], 'ball.mp4')}: {told['computing_power_used']} credits")
+
+
 def refund(story: Story) -> None:
     step("One generation fails, and everything held for it comes back")
     before = story.balance()
@@ -206,12 +235,23 @@ def statement(story: Story) -> None:
         say(f"{line['created_at']}  {sign}{line['amount']:<4} {line['balance_after']:>4} left  {line['description']}")
 
 
+def receipt(story: Story) -> None:
+    step("They have one line of it proved, by a file that needs nothing of mintage")
+    line = story.ask("GET", "/api/credits/transactions?limit=1")["data"]["transactions"][0]
+    kept, key = OUTPUT / "receipt.json", story.ask("GET", "/api/credits/receipt-key")["data"]["key"]
+    kept.write_text(json.dumps(story.ask("GET", f"/api/credits/transactions/{line['id']}/receipt")))
+    said = told_by([sys.executable, "tools/verify_receipt.py", str(kept), "--key", key])
+    say(f"{kept}: {said}")
+
+
+def books() -> None:
+    step("mintage audit trial-balance: every account, in credits and in fen")
+    say(told_by(mintage("audit", "trial-balance")))
+
+
 def audit() -> None:
     step("mintage audit verify: the whole log replayed, beside the running server")
-    done = subprocess.run(mintage("audit", "verify"), capture_output=True, text=True, check=False)
-    say(done.stdout.strip())
-    if done.returncode != 0:
-        raise SystemExit(f"the audit exited with {done.returncode}: {done.stderr}")
+    say(told_by(mintage("audit", "verify")))
 
 
 def main() -> None:
@@ -220,10 +260,11 @@ def main() -> None:
     with server() as address, httpx.Client(base_url=address, timeout=90) as http:
         say(f"serving on {address} after {time.monotonic() - began:.1f} s; its log is {OUTPUT / 'server.log'}")
         story = Story(http)
-        for chapter in (register, buy, generate, transform, refund, other_document, statement):
+        for chapter in (register, buy, generate, transform, watch, refund, other_document, statement, receipt):
             chapter(story)
+        books()
         audit()
-    say(f"\nDone in {time.monotonic() - began:.0f} s. The pictures and the film are in {OUTPUT}/")
+    say(f"\nDone in {time.monotonic() - began:.0f} s. The pictures and the films are in {OUTPUT}/")
 
 
 if __name__ == "__main__":

@@ -222,7 +222,6 @@ async def running(
             reports=Reports(db, Followed(db), clock),
             recharges=Recharges(journal, SandboxGateway(), catalogue.money, new_id),
             generations=generations,
-            lifecycle=lifecycle,
             catalogue=catalogue,
             db=db,
             tokens=JwtTokens(secrets.signing, clock, new_id),

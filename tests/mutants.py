@@ -2,10 +2,11 @@
 
 ``python -m tests.mutants`` prints one line per mutant: which mistake, and the first test that caught it. A mutant is an
 exact snippet of the modules in ``mintage/domain/credits`` (found exactly once in all of them, or the run fails) with
-another in its place. The changed source is executed as its module in a forked process of its own, where the pure
-credit tests then run until the first failure; the files on disk are never touched. First the property tests try a few
-examples, which is enough for nearly every mutant; what passes is tried once more with all. The unchanged source must
-pass, too: what kills is the change. A mutant that passes, or that cannot even be loaded, is an error: exit code 1.
+another in its place. The changed source is executed as its module in a forked process of its own, where the pure credit
+tests then run until the first failure; the files on disk are never touched. First the property tests try a few
+examples, which is enough for nearly every mutant; one that passes is tried once more with all. The unchanged source
+must pass the same: what kills is the change. A mutant that passes, or that cannot even be loaded, is an error: exit
+code 1.
 """
 
 import contextlib
@@ -193,7 +194,9 @@ MUTANTS: Final = (
     Mutant(
         "a release gives back to the wrong lot",
         "lots = _with(account.lots, account.holds[hold_id].lots)",
-        "lots = _with(account.lots, [msgspec.structs.replace(lot, number=1) for lot in account.holds[hold_id].lots])",
+        "lots = _with(\n"
+        "    account.lots, tuple(msgspec.structs.replace(lot, number=1) for lot in account.holds[hold_id].lots)\n"
+        ")",
     ),
     Mutant(
         "a release gives nothing back to the lots",
@@ -706,9 +709,13 @@ def run(changed: Sequence[Changed], few: bool, verdict: Connection) -> None:
 def verdicts(tried: Sequence[Sequence[Changed]]) -> Iterator[tuple[int, int, str]]:
     """Number of what was tried, 0 as it is, exit code of the tests on it, and what failed first; as they come in."""
     context = multiprocessing.get_context("fork")
-    waiting = [(number, changed, True) for number, changed in enumerate(tried)]
+    waiting = [(number, changed, True) for number, changed in enumerate(tried) if number]
+    # It has to pass whatever a mutant was tried with.
+    last, is_few_enough = [tried[0]], True
     running: dict[Connection, tuple[int, bool, ForkProcess]] = {}
-    while waiting or running:
+    while waiting or running or last:
+        if not waiting and not running:
+            waiting.append((0, last.pop(), is_few_enough))
         while waiting and len(running) < SIDE_BY_SIDE:
             number, changed, few = waiting.pop(0)
             here, there = context.Pipe(duplex=False)
@@ -725,6 +732,7 @@ def verdicts(tried: Sequence[Sequence[Changed]]) -> Iterator[tuple[int, int, str
                 code, failed = -1, "the process died"
             process.join()
             if few and number and code == pytest.ExitCode.OK:
+                is_few_enough = False
                 waiting.append((number, tried[number], False))
             else:
                 yield number, code, failed

@@ -1,11 +1,13 @@
 """What the drawing promises and no single module can check: events, tags, deciders and read models fit together."""
 
 import importlib
+import os
 import pkgutil
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -184,7 +186,16 @@ class TestReadModels:
         assert carriers == READ_MODELS["numbers"].events
 
 
-def test_a_command_that_serves_nothing_does_not_load_what_serves() -> None:
-    asked = "import sys, mintage.cli; print(*{'litestar', 'uvicorn', 'numpy', 'av', 'httpx'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+def test_an_audit_does_not_load_what_serves(conninfo: str, tmp_path: Path) -> None:
+    asked = (
+        "import sys; from mintage.cli import main; code = main(['audit', 'trial-balance', '--data-dir', sys.argv[1]]);"
+        "print(code, *{'litestar', 'uvicorn', 'numpy', 'av', 'httpx', 'mintage.bootstrap'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", asked, str(tmp_path)],
+        env=os.environ | {"MINTAGE_DATABASE_URL": conninfo},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "0"

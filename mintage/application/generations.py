@@ -27,7 +27,7 @@ from mintage.domain.generation.events import Document, Parameter, TaskType
 from mintage.domain.registration.decider import REGISTRATION, PersonUnknown
 from mintage.domain.work.decider import WORK, CreateWork
 
-CANCELLED_MESSAGE = "任务已取消"
+CANCELLED_MESSAGE: Final = "任务已取消"
 
 HOLD_FOR: Final = timedelta(days=1)
 """How long credits are held for a task that does not end."""

@@ -95,7 +95,7 @@ class Lifecycle:
                 )
                 transaction.execute(CREDITS, task.user_id, capture)
             else:
-                release(transaction, task.user_id, task_id, "nothing_due")
+                _release(transaction, task.user_id, task_id, "nothing_due")
             shares = iter(split(charged, delivered))
             for work_id, output in zip(task.works, outputs, strict=True):
                 if output is None:
@@ -139,7 +139,7 @@ class Lifecycle:
                 return None
             if transaction.state(GENERATION, hold_id).status in {"pending", "processing"}:
                 return self._time_out(transaction, hold_id, "expired", None)
-            release(transaction, user_id, hold_id, "expired")
+            _release(transaction, user_id, hold_id, "expired")
             return ()
 
         return await self._journal.transact(work, actor="system")
@@ -186,12 +186,12 @@ class Lifecycle:
 
 def give_up(transaction: Transaction, task: Task, task_id: str, reason: Release, message: str) -> None:
     """Release the hold of a task that ends with nothing, and fail its works."""
-    release(transaction, task.user_id, task_id, reason)
+    _release(transaction, task.user_id, task_id, reason)
     for work_id in task.works:
         transaction.execute(WORK, work_id, FailWork(error_message=message))
 
 
-def release(transaction: Transaction, user_id: str, hold_id: str, reason: Release) -> None:
+def _release(transaction: Transaction, user_id: str, hold_id: str, reason: Release) -> None:
     transaction.execute(CREDITS, user_id, ReleaseHold(hold_id=hold_id, reason=reason, now=transaction.now))
 
 

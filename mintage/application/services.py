@@ -13,7 +13,6 @@ from mintage.application.erasure import Erasure
 from mintage.application.generations import Generations
 from mintage.application.google import GoogleSignIn
 from mintage.application.ledger import Ledger
-from mintage.application.lifecycle import Lifecycle
 from mintage.application.limits import Limits
 from mintage.application.people import People
 from mintage.application.ports import Files, News, Sessions, Tokens
@@ -59,7 +58,6 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     reports: Reports
     recharges: Recharges
     generations: Generations
-    lifecycle: Lifecycle
     catalogue: Catalogue
     db: Database
     tokens: Tokens

@@ -256,6 +256,7 @@ async def test_both_workers_share_the_tasks_of_both_and_do_each_once(site: Site,
         had = {re.sub(r".*-(\d+)-\d+", r"\1", worker) for _, _, worker in log() if worker is not None}
         return had == {str(worker.pid) for worker in site.workers}
 
+    await completed(apis[0], me, tasks)
     await until(each_had_one)
     assert await balance(apis[1], me) == 100 + 1_000 - len(tasks) * 10
     happened = Counter((stream, topic) for stream, topic, _ in log())
@@ -294,7 +295,7 @@ async def test_a_killed_api_and_a_killed_worker_lose_nothing(site: Site, apis: l
         if worker := site.kill_amid_a_task():
             killed.append(worker)
         else:
-            # All that was asked for before is done by now.
+            # What was asked for before may be done by now.
             tasks.append(await ask(apis[1], me, LARGE))
         return bool(killed)
 

@@ -558,7 +558,8 @@ class TestExpiring:
 
 class TestPriority:
     def test_a_lot_keeps_its_own(self) -> None:
-        given().when(grant(1, 5, priority=7)).then(granted(1, 5, priority=7))
+        after = given().when(grant(1, 5, priority=7)).then(granted(1, 5, priority=7)).state()
+        assert [lot.terms.priority for lot in after.lots] == [7]
 
     def test_the_lower_number_is_spent_first_whatever_else(self) -> None:
         history = granted(1, 5, expires_at=SOON), granted(2, 5, paid=True, priority=PRIORITY - 1)

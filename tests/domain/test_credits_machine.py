@@ -15,10 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mintage.domain.credits.account import CreditAccount
-from mintage.domain.credits.decider import (
-    CREDITS,
-    CreditCommand,
-)
+from mintage.domain.credits.decider import CREDITS, CreditCommand
 from mintage.domain.credits.events import (
     CreditEvent,
     CreditsClawedBack,

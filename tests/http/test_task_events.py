@@ -11,12 +11,14 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from mintage.application.lifecycle import Lifecycle
 from mintage.application.services import Services
 from mintage.bootstrap import running
 from mintage.http.api_v1 import events as module
 from mintage.http.app import create_app
 from mintage.infra import news as news_module
 from mintage.infra.clock import utc_now
+from mintage.infra.identifiers import new_id
 from mintage.infra.settings import Settings
 from mintage.infra.site import Site
 from mintage.infra.store import Lost
@@ -41,6 +43,10 @@ class Two:
         self.late = timedelta()
         self._fences = 0
 
+    @property
+    def lifecycle(self) -> Lifecycle:
+        return Lifecycle(self.elsewhere.generations._journal, new_id)
+
     def clock(self) -> datetime:
         return utc_now() + self.late
 
@@ -64,16 +70,16 @@ class Two:
     async def start(self, task: str) -> None:
         self._fences += 1
         rows(self.conninfo, "update queue set fence = %s where task_id = %s returning 1", (self._fences, task))
-        await self.elsewhere.lifecycle.start(task, fence=self._fences, worker="w")
+        await self.lifecycle.start(task, fence=self._fences, worker="w")
 
     async def reach(self, task: str, progress: int) -> None:
         assert await renew(self.elsewhere.db, task_id=task, fence=self._fences, until=utc_now(), progress=progress)
 
     async def succeed(self, task: str) -> None:
-        await self.elsewhere.lifecycle.succeed(task, [FILE], kind="image", fence=self._fences, worker="w")
+        await self.lifecycle.succeed(task, [FILE], kind="image", fence=self._fences, worker="w")
 
     async def fail(self, task: str) -> None:
-        await self.elsewhere.lifecycle.fail(
+        await self.lifecycle.fail(
             task, error_code="GENERATION_FAILED", error_message="no", fence=self._fences, worker="w"
         )
 
@@ -222,7 +228,7 @@ async def test_who_comes_back_is_told_what_was_missed_and_nothing_twice(two: Two
 async def test_what_is_between_us_and_a_provider_is_told_to_nobody(two: Two) -> None:
     me = await two.somebody()
     task = await two.ask(me)
-    work = two.elsewhere.lifecycle
+    work = two.lifecycle
     async with two.listening(me, task) as heard:
         for _ in range(2):
             await two.start(task)
