@@ -17,12 +17,7 @@ from mintage.application.refusals import ContentRefused, RateLimited
 from mintage.application.transaction import Journal, Transaction
 from mintage.domain.credits.decider import CREDITS, HoldCredits
 from mintage.domain.fields import InvalidFields, Reason, is_blank
-from mintage.domain.generation.decider import (
-    GENERATION,
-    CancelGeneration,
-    RequestGeneration,
-    TaskUnknown,
-)
+from mintage.domain.generation.decider import GENERATION, CancelGeneration, RequestGeneration, TaskUnknown
 from mintage.domain.generation.events import Document, Parameter, TaskType
 from mintage.domain.registration.decider import REGISTRATION, PersonUnknown
 from mintage.domain.work.decider import WORK, CreateWork
