@@ -139,6 +139,7 @@ def _parts(lots: Lots, slices: tuple[Slice, ...]) -> Lots:
 
 
 def _with(lots: Lots, more: Lots) -> Lots:
+    # Every account begins like this, and a replay opens a great many.
     if not lots and len(more) == 1:
         return more
     by_number = {lot.number: lot for lot in lots}
