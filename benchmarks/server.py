@@ -44,10 +44,8 @@ create index on conventional_transactions (user_id, created_at desc);
 
 
 class Serving(msgspec.Struct):
-    """What the child tells the benchmark: where its data and its database are, ports, and a token for each user."""
+    """What the child tells the benchmark: its ports, and a token for each user."""
 
-    data_dir: str
-    conninfo: str
     port: int
     plain_port: int
     pid: int
@@ -76,7 +74,7 @@ async def main(data_dir: Path, count: int, *, chain: bool) -> None:
             # uvicorn hands a signal on when it is done with it; what ends this process is the end of its servers.
             signal.signal(signal.SIGTERM, lambda *_: None)
             ports = [one.getsockname()[1] for one in listeners]
-            serving = Serving(str(data_dir), place.conninfo, ports[0], ports[1], os.getpid(), users, tokens)
+            serving = Serving(ports[0], ports[1], os.getpid(), users, tokens)
             say(serving)
             work = [server.serve(sockets=[one]) for server, one in zip(servers, listeners, strict=True)]
             if meter is not None:

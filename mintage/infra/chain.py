@@ -21,7 +21,7 @@ HEADS_MAX: Final = 50_000
 _NONE: Final = (0, GENESIS)
 
 # Signed as bigint is: for what is forged below zero, too, there is a hash that is not the one stored.
-_PLACE: Final = Struct(">qqI").pack
+_BEGINNING: Final = Struct(f">{len(DOMAIN)}s{len(GENESIS)}sqqI").pack
 _LENGTH: Final = Struct(">I").pack
 _HEADS: Final = """
 select e.originator_id, e.originator_version, e.hash from unnest(%s::text[], %s::bigint[]) as wanted (stream, version)
@@ -31,8 +31,8 @@ join stored_events e on e.originator_id = wanted.stream and e.originator_version
 def event_hash(previous: bytes, position: int, version: int, stream: str, topic: str, state: bytes) -> bytes:
     """SHA-256 over the domain, the hash before it in the stream, and the event as it lies in the log."""
     name = stream.encode()
-    place = _PLACE(position, version, len(name))
-    return sha256(b"".join((DOMAIN, previous, place, name, _measured(topic), _LENGTH(len(state)), state))).digest()
+    beginning = _BEGINNING(DOMAIN, previous, position, version, len(name))
+    return sha256(b"".join((beginning, name, _measured(topic), _LENGTH(len(state)), state))).digest()
 
 
 @lru_cache(maxsize=256)

