@@ -140,16 +140,12 @@ def resident_mib(pid: int) -> float:
     raise SystemExit("memory is read from /proc")
 
 
-def said_by(*command: str) -> Any:
-    """What a benchmark of its own process says in the end."""
-    done = subprocess.run([sys.executable, "-m", *command], stdout=subprocess.PIPE, check=True, timeout=1200)
-    return msgspec.json.decode(done.stdout.splitlines()[-1])
-
-
 def child(module: str, *options: str) -> Any:
-    """The same of one that wants a folder for its data."""
+    """What a benchmark of its own process, with a folder for its data, says in the end."""
     with tempfile.TemporaryDirectory(prefix="mintage-bench-") as folder:
-        return said_by(module, folder, *options)
+        command = [sys.executable, "-m", module, folder, *options]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=1200)
+        return msgspec.json.decode(done.stdout.splitlines()[-1])
 
 
 def in_process() -> list[Row]:

@@ -1,9 +1,7 @@
 """``docs/webhooks.md`` is true: its examples verify what we sign, its tables and messages are those of the program."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +20,7 @@ from mintage.infra.webhooks.schedule import DELAYS_S
 from mintage.infra.webhooks.sender import TOTAL_S, Answer
 from mintage.projections.outbox import KEPT, PING, EventType
 from tests.infra.test_webhook_signing import BODY, HOOK, SIGNING
+from tests.programs import lacks
 
 PAGE: Final = (Path(__file__).parents[1] / "docs" / "webhooks.md").read_text(encoding="utf-8")
 SECRET: Final = SIGNING.secret(HOOK.webhook_id, 1)
@@ -62,10 +61,7 @@ def test_the_python_example_believes_what_is_ours_and_nothing_else() -> None:
     assert [made["verify"](SECRET, headers, body) for _, headers, body in cases()] == [good for good, *_ in cases()]
 
 
-@pytest.mark.skipif(
-    shutil.which("node") is None and os.environ.get("REQUIRE_DEBIAN_SERVERS") != "1",
-    reason="there is no node (Debian: apt-get install nodejs)",
-)
+@pytest.mark.skipif(lacks("node"), reason="there is no node (Debian: apt-get install nodejs)")
 def test_the_node_example_does_too(tmp_path: Path) -> None:
     (code,) = blocks("js")
     given = [[headers, body.decode()] for _, headers, body in cases()]

@@ -21,6 +21,7 @@ HEADS_MAX: Final = 50_000
 _NONE: Final = (0, GENESIS)
 
 # Signed as bigint is: for what is forged below zero, too, there is a hash that is not the one stored.
+# A hash of another length would be cut or filled up here; the log refuses one, and an audit finds it at its own event.
 _BEGINNING: Final = Struct(f">{len(DOMAIN)}s{len(GENESIS)}sqqI").pack
 _LENGTH: Final = Struct(">I").pack
 _HEADS: Final = """

@@ -23,11 +23,11 @@ from tests.conftest import until
 from tests.deploy import servers
 from tests.deploy.compose import Service, health_check, service
 from tests.deploy.servers import Ports, Running, make_secrets, wait_for
+from tests.programs import may_skip
 
 MISSING: Final = servers.missing()
-# Whoever has installed them wants to know that they were used.
 pytestmark = pytest.mark.skipif(
-    bool(MISSING) and os.environ.get("REQUIRE_DEBIAN_SERVERS") != "1",
+    may_skip(missing=bool(MISSING)),
     reason=f"not installed: {', '.join(MISSING)} (Debian: apt-get install postgresql redis-server)",
 )
 

@@ -1,8 +1,6 @@
 """Every example of the customer's two documents, sent as it stands, is answered as it stands."""
 
-import os
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Awaitable, Callable
@@ -24,6 +22,7 @@ from mintage.infra.sources import Sources, SourceUnavailable
 from tests import documents
 from tests.documents import Endpoint
 from tests.http.pictures import pictures
+from tests.programs import lacks
 from tests.served import served
 
 STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -390,7 +389,7 @@ class TestFailures:
 
 
 def test_the_curl_commands_of_document_v1_work_as_they_stand(tmp_path: Path) -> None:
-    if shutil.which("curl") is None and os.environ.get("REQUIRE_DEBIAN_SERVERS") != "1":
+    if lacks("curl"):
         pytest.skip("there is no curl (Debian: apt-get install curl)")
     commands = documents.block("v1", "### 使用curl测试", "bash").strip().split("\n\n")
     assert len(commands) == 3

@@ -2,9 +2,7 @@
 
 import csv
 import io
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -25,9 +23,9 @@ from mintage.projections import reports as queries
 from tests.exported import from_csv, from_parquet, written
 from tests.infra.kit import one, rows, the_log
 from tests.infra.months import lines, months_in, reports_on
+from tests.programs import lacks
 
 EVENTS: Final = 3_000
-MISSING: Final = shutil.which("hledger") is None and os.environ.get("REQUIRE_DEBIAN_SERVERS") != "1"
 CHECKS: Final = {
     "beancount": [str(Path(sys.executable).with_name("bean-check"))],
     "hledger": ["hledger", "check", "accounts", "commodities", "ordereddates", "balancednoautoconversion", "-f"],
@@ -36,7 +34,7 @@ PROGRAMS: Final = pytest.mark.parametrize(
     "program",
     [
         "beancount",
-        pytest.param("hledger", marks=pytest.mark.skipif(MISSING, reason="hledger is not installed")),
+        pytest.param("hledger", marks=pytest.mark.skipif(lacks("hledger"), reason="hledger is not installed")),
     ],
 )
 
