@@ -27,7 +27,9 @@ from mintage.application.lifecycle import Lifecycle
 from mintage.application.limits import PENDING_MAX, Limits
 from mintage.application.moderation import Each, WordList, words_in
 from mintage.application.people import People
-from mintage.application.ports import Limiter, Mailer, Moderation
+from mintage.application.ports.limits import Limiter
+from mintage.application.ports.mail import Mailer
+from mintage.application.ports.moderation import Moderation
 from mintage.application.profiles import Profiles
 from mintage.application.providers import Provider
 from mintage.application.recharges import Recharges

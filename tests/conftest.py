@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from litestar import Litestar
 
-from mintage.application.ports import Mail, Notice
+from mintage.application.ports.mail import Mail, Notice
 from mintage.application.services import Services
 from mintage.bootstrap import running
 from mintage.http.app import create_app
@@ -109,7 +109,7 @@ def s3(s3_server: "Shop") -> Iterator["Shop"]:
 
 
 class Mailbox(list[Mail]):
-    """Implements ``application.ports.Mailer`` by keeping what is sent: codes, and notices apart from them."""
+    """Implements ``ports.mail.Mailer`` by keeping what is sent: codes, and notices apart from them."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ import pytest
 from mintage.application.generations import Ask
 from mintage.application.once import Repeatable
 from mintage.application.people import Newcomer
-from mintage.application.ports import GONE
+from mintage.application.ports.identity import GONE
 from mintage.application.profiles import Changes
 from mintage.application.services import Services
 from mintage.application.transaction import Unavailable

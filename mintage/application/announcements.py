@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from mintage.application.ports import Files
+from mintage.application.ports.files import Files
 from mintage.projections.deliveries import Delivery
 from mintage.projections.sql import Database
 from mintage.projections.tasks import Task, task_of

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from mintage.application.ports import Codes, Mail, Mailer
+from mintage.application.ports.identity import Codes
+from mintage.application.ports.mail import Mail, Mailer
 from mintage.application.records import CodeIssued, Purpose
 from mintage.application.transaction import Transaction
 from mintage.domain.registration.decider import REGISTRATION

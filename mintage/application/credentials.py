@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from mintage.application.codes import CodeMail
 from mintage.application.limits import Limits
 from mintage.application.people import is_password, known
-from mintage.application.ports import Claims, Codes, Mailer, Notice, PasswordHasher, Sessions
+from mintage.application.ports.identity import Claims, Codes, PasswordHasher, Sessions
+from mintage.application.ports.mail import Mailer, Notice
 from mintage.application.records import PasswordSet, Purpose, TokenEnded
 from mintage.application.refusals import InvalidCode, InvalidCredentials
 from mintage.application.transaction import Journal, Transaction

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from mintage.application.generations import Generations
-from mintage.application.ports import Avatars, Files
+from mintage.application.ports.files import Avatars, Files
 from mintage.application.transaction import Journal
 from mintage.domain.generation.decider import TaskOver
 from mintage.domain.registration.decider import REGISTRATION, Erase, PersonUnknown

@@ -12,7 +12,7 @@ from mintage.application.lifecycle import description, give_up, split, work_type
 from mintage.application.limits import PENDING_MAX, PENDING_RETRY_S
 from mintage.application.moderation import NOTHING_REFUSED
 from mintage.application.once import Repeatable, Reply, finish, once
-from mintage.application.ports import Moderation
+from mintage.application.ports.moderation import Moderation
 from mintage.application.refusals import ContentRefused, RateLimited
 from mintage.application.transaction import Journal, Transaction
 from mintage.domain.credits.decider import CREDITS, HoldCredits

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from mintage.application.limits import Limits
 from mintage.application.people import Newcomer, People
-from mintage.application.ports import Google, GoogleIdentity, Handshake, Handshakes, Mailer, Notice
+from mintage.application.ports.google import Google, GoogleIdentity, Handshake, Handshakes
+from mintage.application.ports.mail import Mailer, Notice
 from mintage.application.records import PasswordSet
 from mintage.application.transaction import Journal, Transaction
 from mintage.domain.decider import Refusal

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-from mintage.application.ports import Budget, Limiter, Rule
+from mintage.application.ports.limits import Budget, Limiter, Rule
 from mintage.application.records import Purpose
 from mintage.application.refusals import InvalidCode, InvalidCredentials
 from mintage.domain.decider import Refusal

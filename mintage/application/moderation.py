@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final
 
-from mintage.application.ports import Moderation
+from mintage.application.ports.moderation import Moderation
 from mintage.domain.generation.events import TaskType
 
 # Scripts that put no spaces between words: there a word is found wherever it stands.
@@ -33,7 +33,7 @@ def words_in(text: str) -> list[str]:
 
 
 class WordList:
-    """Implements ``application.ports.Moderation``: a prompt is refused that has one of the words.
+    """Implements ``ports.moderation.Moderation``: a prompt is refused that has one of the words.
 
     The negative prompt says what is not to be seen, and may name anything.
     """
@@ -54,7 +54,7 @@ class WordList:
 
 
 class Each:
-    """Implements ``application.ports.Moderation``: refuses what the first of several does that refuses anything."""
+    """Implements ``ports.moderation.Moderation``: refuses what the first of several does that refuses anything."""
 
     def __init__(self, several: Sequence[Moderation]) -> None:
         self._several = several

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from mintage.application.catalogue import Money
 from mintage.application.codes import CodeMail
 from mintage.application.limits import Limits
-from mintage.application.ports import Codes, PasswordHasher
+from mintage.application.ports.identity import Codes, PasswordHasher
 from mintage.application.records import PasswordSet
 from mintage.application.refusals import EmailNotVerified, InvalidCredentials
 from mintage.application.transaction import Journal, Transaction

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from mintage.application.codes import CodeMail
 from mintage.application.limits import Limits
 from mintage.application.people import known
-from mintage.application.ports import Avatars, Mailer, Notice
+from mintage.application.ports.files import Avatars
+from mintage.application.ports.mail import Mailer, Notice
 from mintage.application.transaction import Journal, Transaction, Unavailable
 from mintage.domain.decider import Refusal
 from mintage.domain.registration.decider import REGISTRATION, ChangeProfile, EmailTaken, GrantRole, UsernameTaken

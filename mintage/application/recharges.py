@@ -7,7 +7,7 @@ import msgspec
 
 from mintage.application.catalogue import Money
 from mintage.application.once import Repeatable, Reply, once
-from mintage.application.ports import Gateway
+from mintage.application.ports.payments import Gateway
 from mintage.application.transaction import Journal, Transaction
 from mintage.domain.credits.decider import CREDITS, ClawBack, GrantCredits
 from mintage.domain.recharge.decider import RECHARGE, RecordPayment, RecordRefund, RequestRecharge

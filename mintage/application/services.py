@@ -15,7 +15,9 @@ from mintage.application.google import GoogleSignIn
 from mintage.application.ledger import Ledger
 from mintage.application.limits import Limits
 from mintage.application.people import People
-from mintage.application.ports import Files, News, Sessions, Tokens
+from mintage.application.ports.files import Files
+from mintage.application.ports.identity import Sessions, Tokens
+from mintage.application.ports.news import News
 from mintage.application.profiles import Profiles
 from mintage.application.receipts import TransactionReceipts
 from mintage.application.recharges import Recharges

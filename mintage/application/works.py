@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
-from mintage.application.ports import Files
+from mintage.application.ports.files import Files
 from mintage.application.transaction import Journal, Transaction, Unavailable
 from mintage.domain.registration.decider import REGISTRATION
 from mintage.domain.work.decider import WORK, ChangeWork, DeleteWork, WorkUnknown

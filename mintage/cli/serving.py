@@ -14,7 +14,7 @@ from typing import Any, Final
 import uvicorn
 import uvloop
 
-from mintage.application.ports import News
+from mintage.application.ports.news import News
 from mintage.bootstrap import running
 from mintage.http.app import create_app
 from mintage.infra.garbage import collect_seldom

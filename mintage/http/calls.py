@@ -10,7 +10,7 @@ from litestar.exceptions import ClientException
 from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
 
 from mintage.application.once import Repeatable
-from mintage.application.ports import GONE, Claims
+from mintage.application.ports.identity import GONE, Claims
 from mintage.application.services import Services
 from mintage.domain.fields import InvalidFields, Reason
 from mintage.domain.registration.decider import PersonUnknown

@@ -8,7 +8,7 @@ from litestar import Controller, HttpMethod, route
 from litestar.params import FromPath
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 
-from mintage.application.ports import Files
+from mintage.application.ports.files import Files
 from mintage.application.transaction import Unavailable
 from mintage.domain.work.decider import WorkUnknown
 from mintage.http.calls import Call

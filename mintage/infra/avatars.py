@@ -28,7 +28,7 @@ _PORTION: Final = 1_000
 
 
 class AvatarFolder:
-    """Implements ``application.ports.Avatars``; each person has a folder, so that their pictures are found by it."""
+    """Implements ``ports.files.Avatars``; each person has a folder, so that their pictures are found by it."""
 
     def __init__(self, media: Media, new_id: Callable[[], str]) -> None:
         self._media = media

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
-from mintage.application.ports import StoredFile
+from mintage.application.ports.files import StoredFile
 from mintage.application.transaction import Unavailable
 from mintage.infra.s3 import Bucket
 from mintage.infra.storage import Media, is_key

@@ -30,7 +30,7 @@ class _Tried(msgspec.Struct):
 
 
 class CodeBook:
-    """Implements ``application.ports.Codes``."""
+    """Implements ``ports.identity.Codes``."""
 
     def __init__(self, db: Pool, key: bytes) -> None:
         self._db = db

@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from mintage.application.ports import Payment
+from mintage.application.ports.payments import Payment
 
 GATEWAYS: Final = ("wechat", "alipay", "stripe")
 
 
 class SandboxGateway:
-    """Implements ``application.ports.Gateway``."""
+    """Implements ``ports.payments.Gateway``."""
 
     async def create(self, *, recharge_id: str, amount_fen: int, method: str) -> Payment:  # noqa: ARG002
         return Payment(reference=f"sandbox-{recharge_id}")

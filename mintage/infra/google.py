@@ -12,7 +12,7 @@ import httpx
 import jwt
 import msgspec
 
-from mintage.application.ports import GoogleIdentity, Handshake
+from mintage.application.ports.google import GoogleIdentity, Handshake
 from mintage.application.refusals import InvalidCredentials
 from mintage.application.transaction import Unavailable
 from mintage.domain.registration.names import email_of
@@ -70,7 +70,7 @@ class _IdToken(msgspec.Struct, frozen=True):
 
 
 class OpenIdClient:
-    """Implements ``application.ports.Google`` with the provider that ``discovery_url`` describes."""
+    """Implements ``ports.google.Google`` with the provider that ``discovery_url`` describes."""
 
     def __init__(
         self,

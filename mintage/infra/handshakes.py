@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from mintage.application.google import HANDSHAKE_S
-from mintage.application.ports import Handshake
+from mintage.application.ports.google import Handshake
 from mintage.infra.database import Pool
 
 # Together with the seal a multiple of three: base64 without padding.
@@ -24,7 +24,7 @@ _USE: Final = "insert into google_states (id, created_at) values (%s, %s) on con
 
 
 class SealedHandshakes:
-    """Implements ``application.ports.Handshakes``."""
+    """Implements ``ports.google.Handshakes``."""
 
     def __init__(self, db: Pool, key: bytes, clock: Callable[[], datetime]) -> None:
         self._db = db

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from mintage.application.ports import Budget
+from mintage.application.ports.limits import Budget
 from mintage.application.refusals import RateLimited
 from mintage.application.transaction import Unavailable
 
@@ -35,7 +35,7 @@ class _Turn:
 
 
 class MemoryLimits:
-    """Implements ``application.ports.Limiter``."""
+    """Implements ``ports.limits.Limiter``."""
 
     def __init__(self, clock: Callable[[], datetime], keys_max: int = KEYS_MAX) -> None:
         self._clock = clock
@@ -93,7 +93,7 @@ class MemoryLimits:
 
 
 class NoLimits:
-    """Implements ``application.ports.Limiter`` for load tests: nothing is too often."""
+    """Implements ``ports.limits.Limiter`` for load tests: nothing is too often."""
 
     async def take(self, budgets: Sequence[Budget]) -> None:
         pass

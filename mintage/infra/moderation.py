@@ -32,7 +32,7 @@ class _TooLarge(Exception):
 
 
 class OpenAiModeration:
-    """Implements ``application.ports.Moderation``.
+    """Implements ``ports.moderation.Moderation``.
 
     Where it does not answer, nothing is made if it is ``required``, and everything otherwise.
     """

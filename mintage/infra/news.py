@@ -43,7 +43,7 @@ class _Event(msgspec.Struct):
 
 
 class TaskWatch:
-    """Implements ``application.ports.Watch``."""
+    """Implements ``ports.news.Watch``."""
 
     def __init__(self) -> None:
         self.stopping = False
@@ -69,7 +69,7 @@ class TaskWatch:
 
 
 class TaskNews:
-    """Implements ``application.ports.News``; ``run`` has to run beside it."""
+    """Implements ``ports.news.News``; ``run`` has to run beside it."""
 
     def __init__(self, db: Database) -> None:
         self._db = db

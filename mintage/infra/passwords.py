@@ -20,7 +20,7 @@ def _nobodys_hash() -> str:
 
 
 class Argon2Hasher:
-    """Implements ``application.ports.PasswordHasher``."""
+    """Implements ``ports.identity.PasswordHasher``."""
 
     def __init__(self) -> None:
         # Each hash keeps one core busy and takes 19 MiB.

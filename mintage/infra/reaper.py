@@ -18,7 +18,7 @@ from msgspec.structs import astuple
 
 from mintage.application.ledger import Ledger
 from mintage.application.lifecycle import Lifecycle
-from mintage.application.ports import Files
+from mintage.application.ports.files import Files
 from mintage.application.transaction import OutcomeUnknown, Unavailable
 from mintage.domain.generation.decider import TaskOver
 from mintage.infra.database import Pool

@@ -16,7 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from mintage.application.ports import Budget, Limiter
+from mintage.application.ports.limits import Budget, Limiter
 from mintage.application.refusals import RateLimited
 from mintage.application.transaction import Unavailable
 from mintage.infra.limits import digest
@@ -67,7 +67,7 @@ def redis_at(url: str, timeout_s: float = TIMEOUT_S) -> Redis:
 
 
 class RedisLimits:
-    """Implements ``application.ports.Limiter``. ``alone`` counts while Redis is away; the two are never added up."""
+    """Implements ``ports.limits.Limiter``. ``alone`` counts while Redis is away; the two are never added up."""
 
     def __init__(self, redis: Redis, alone: Limiter, secret: bytes, clock: Callable[[], datetime]) -> None:
         self._alone = alone

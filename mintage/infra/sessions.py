@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from mintage.application.ports import GONE
+from mintage.application.ports.identity import GONE
 from mintage.application.records import Record, TokenEnded
 from mintage.domain.recorded import Recorded
 from mintage.domain.registration.events import PasswordChanged, PersonErased, RoleGranted
@@ -35,7 +35,7 @@ def notices(entries: Iterable[Recorded], records: Iterable[Record]) -> list[Stat
 
 
 class Standings:
-    """Implements ``application.ports.Sessions``; ``listen`` has to run beside it."""
+    """Implements ``ports.identity.Sessions``; ``listen`` has to run beside it."""
 
     def __init__(self, db: Database, conninfo: str) -> None:
         self._db = db

@@ -7,7 +7,7 @@ import httpcore
 import httpx
 from PIL import Image
 
-from mintage.application.ports import Files
+from mintage.application.ports.files import Files
 from mintage.domain.urls import url_of
 from mintage.infra.guard import Guard, NotPublic
 from mintage.infra.pictures import NotTaken, unpacked, upright

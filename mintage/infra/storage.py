@@ -14,7 +14,7 @@ from typing import Final
 
 import httpx
 
-from mintage.application.ports import StoredFile
+from mintage.application.ports.files import StoredFile
 
 URL_LIFE_S: Final = 86_400
 PATH: Final = "/files/"
@@ -28,7 +28,7 @@ _DRAFT_LIFE: Final = timedelta(hours=1)
 
 
 class Media(ABC):
-    """Implements ``application.ports.Files`` for wherever the bytes are; urls are signed and good for 24 hours.
+    """Implements ``ports.files.Files`` for wherever the bytes are; urls are signed and good for 24 hours.
 
     Whatever asks the place where they are raises ``Unavailable`` or ``OSError`` when it does not answer as it should.
     """

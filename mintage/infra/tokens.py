@@ -11,7 +11,7 @@ from uuid import UUID
 import jwt
 import msgspec
 
-from mintage.application.ports import Claims
+from mintage.application.ports.identity import Claims
 
 TOKEN_LIFE: Final = timedelta(hours=24)
 REMEMBERED_MAX: Final = 50_000
@@ -20,7 +20,7 @@ _REQUIRED: Final = ["exp", "iat", "user_id", "sv", "jti"]
 
 
 class JwtTokens:
-    """Implements ``application.ports.Tokens``."""
+    """Implements ``ports.identity.Tokens``."""
 
     def __init__(self, secret: bytes, clock: Callable[[], datetime], new_id: Callable[[], str]) -> None:
         self._secret = secret

@@ -115,7 +115,7 @@ async def test_the_built_in_list_finds_its_own_words_and_lets_the_documents_prom
 
 
 class Asked:
-    """Implements ``application.ports.Moderation``: says what it is told to say, and remembers what it was asked."""
+    """Implements ``ports.moderation.Moderation``: says what it is told to say, and remembers what it was asked."""
 
     def __init__(self, answer: bool | Exception) -> None:
         self.answer = answer

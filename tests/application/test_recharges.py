@@ -7,7 +7,7 @@ import pytest
 
 from mintage.application.catalogue import Money
 from mintage.application.once import KeyReused, Repeatable
-from mintage.application.ports import Payment
+from mintage.application.ports.payments import Payment
 from mintage.application.recharges import Recharged, Recharges
 from mintage.domain.credits.events import CreditsGranted
 from mintage.domain.recharge.events import RechargePaid, RechargeRequested

@@ -13,7 +13,7 @@ import jwt
 import msgspec
 import pytest
 
-from mintage.application.ports import GoogleIdentity, Handshake
+from mintage.application.ports.google import GoogleIdentity, Handshake
 from mintage.application.services import Services
 from mintage.http import api_v1, server_api
 from mintage.infra.codes import CodeBook

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from mintage.application.google import HANDSHAKE_S
-from mintage.application.ports import GoogleIdentity, Handshake
+from mintage.application.ports.google import GoogleIdentity, Handshake
 from mintage.application.refusals import InvalidCredentials
 from mintage.application.transaction import Unavailable
 from mintage.infra import google

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mintage.application.ports import Budget, Limiter, Rule
+from mintage.application.ports.limits import Budget, Limiter, Rule
 from mintage.application.refusals import RateLimited
 from mintage.application.transaction import Unavailable
 from mintage.infra.limits import WAITING_MAX, MemoryLimits, NoLimits, digest

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from mintage.application.codes import CODE_S
-from mintage.application.ports import Mail, Notice
+from mintage.application.ports.mail import Mail, Notice
 from mintage.infra.identifiers import new_id
 from mintage.infra.mail import Composer, Delivery, Outbox, SmtpServer, carriers
 from mintage.infra.mail.carriers import ANSWER_S, Carrier, Deferred, Refused

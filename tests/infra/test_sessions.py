@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from psycopg.errors import UndefinedTable
 
-from mintage.application.ports import GONE
+from mintage.application.ports.identity import GONE
 from mintage.application.records import TokenEnded
 from mintage.application.transaction import Transaction
 from mintage.domain.registration.decider import REGISTRATION, ChangePassword, Erase, GrantRole, Register

@@ -9,7 +9,7 @@ from litestar.types import ASGIApp
 
 from mintage.application.catalogue import UnknownModel
 from mintage.application.generations import Ask
-from mintage.application.ports import Files
+from mintage.application.ports.files import Files
 from mintage.application.refusals import ContentRefused, RateLimited
 from mintage.domain.credits.decider import InsufficientCredits
 from mintage.domain.generation.decider import TaskOver

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from mintage.application.generations import Quote
-from mintage.application.ports import Files
+from mintage.application.ports.files import Files
 from mintage.application.services import Services
 from mintage.domain.generation.decider import TaskUnknown
 from mintage.http.api_v1.views import file_url

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from mintage.application.ports import Files
+from mintage.application.ports.files import Files
 from mintage.http.files import avatar_url
 from mintage.http.kinds import Moment, Url, Uuid, WorkStatus, WorkType
 from mintage.http.languages import Language

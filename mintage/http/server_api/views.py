@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from mintage.application.ports import Files
+from mintage.application.ports.files import Files
 from mintage.http.files import avatar_url
 from mintage.http.kinds import AdjustmentStatus, Direction, Moment, Url, Uuid
 from mintage.http.times import whole, whole_or_none

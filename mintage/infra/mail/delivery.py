@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
-from mintage.application.ports import Mail, Notice
+from mintage.application.ports.mail import Mail, Notice
 from mintage.infra.mail.carriers import Carrier, Deferred, Refused
 from mintage.infra.mail.letters import Composer
 
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class Delivery:
-    """Implements ``application.ports.Mailer``: no more than ``waiting_max`` mails are under way, more are dropped.
+    """Implements ``ports.mail.Mailer``: no more than ``waiting_max`` mails are under way, more are dropped.
 
     Composing is left to a thread and the rest to a task, so that nobody can tell by the time a request takes whether
     it made a mail.

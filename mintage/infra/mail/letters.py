@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from mintage.application.ports import Mail, Notice
+from mintage.application.ports.mail import Mail, Notice
 from mintage.infra.mail.wording import FRAMES, WORDINGS
 
 _NAME: Final = re.compile(r"[^\W\d_]+([ ·'-][^\W\d_]+){0,9}")

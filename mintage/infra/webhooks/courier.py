@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Final
 
 from mintage.application.announcements import body_of
-from mintage.application.ports import Files
+from mintage.application.ports.files import Files
 from mintage.application.transaction import OutcomeUnknown, Unavailable
 from mintage.application.webhooks import Webhooks
 from mintage.domain.registration.decider import PersonUnknown
