@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: one kind of settings for all, a pool for reading, errors under two names."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -114,8 +115,14 @@ class Pool:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled = task.cancelling()
         try:
             async with self._pool.connection() as connection:
                 yield connection
         except GONE as error:
             raise Lost(str(error)) from error
+        # Python 3.11 forgets a cancellation that comes just when what asyncio.wait_for waits for is there.
+        if task.cancelling() > cancelled:
+            raise asyncio.CancelledError

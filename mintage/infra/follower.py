@@ -99,13 +99,18 @@ class Steps:
             self._close()
 
     async def _shielded(self) -> bool:
-        """A step in a thread, which is waited for even when this is cancelled: it has the connection."""
+        """A step in a thread, which is waited for however often this is cancelled: it has the connection."""
         step = asyncio.ensure_future(asyncio.to_thread(self._connected))
-        try:
-            return await asyncio.shield(step)
-        except asyncio.CancelledError:
-            await asyncio.gather(step, return_exceptions=True)
-            raise
+        cancelled = False
+        while not step.done():
+            try:
+                await asyncio.wait([step])
+            except asyncio.CancelledError:
+                cancelled = True
+        if cancelled:
+            step.exception()  # asked for, so that asyncio does not complain of it
+            raise asyncio.CancelledError
+        return step.result()
 
     def _connected(self) -> bool:
         if self._connection is None:
