@@ -1,6 +1,8 @@
 """A real PostgreSQL for the session, a fresh database for each test that asks for one, the real app on it."""
 
 import asyncio
+import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -45,6 +47,10 @@ LONGEST = (
     "task_events",
 )
 """The files of tests that take longest, by their names; of each all tests run in one process."""
+
+IN_MEMORY = Path("/dev/shm")
+IN_MEMORY_MIN = 4 << 30
+"""The whole suite was never seen to need more than a quarter of it."""
 
 Token = Callable[[], Awaitable[tuple[dict[str, object], dict[str, str]]]]
 
@@ -178,6 +184,13 @@ async def until(condition: Callable[[], Awaitable[bool]], *, timeout_s: float = 
     async with asyncio.timeout(timeout_s):
         while not await condition():
             await asyncio.sleep(0.02)
+
+
+def pytest_configure() -> None:
+    """What tests write goes into memory where there is plenty: a database is made in 0.02 s in place of 0.2 s."""
+    if "TMPDIR" not in os.environ and IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free >= IN_MEMORY_MIN:
+        os.environ["TMPDIR"] = str(IN_MEMORY)
+        tempfile.tempdir = None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,7 +20,7 @@ from tests.conftest import VAULT
 from tests.infra.audit_kit import Audit, auditing, checkpoints, database, rehash, shown, story, tamper
 from tests.infra.kit import one, rows, run_sql, some_id
 
-ROUNDS: Final = 4
+ROUNDS: Final = 3
 """How often each kind of corruption is tried, with another event or row each time."""
 
 
