@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
 from typing import Any, Final, LiteralString
 
@@ -55,6 +56,23 @@ ORIGINS: Final = {
     "webhook_tasks": Origin("generation", "task_id"),
 }
 """Of tables that are not here, rows are named by their own keys."""
+
+# Without "offset 0" a row is written and hashed once for each time that it is mentioned.
+_ROWS: Final = """
+with lines as (
+    select row({key})::text as key, row({columns})::text as line, to_jsonb({table}) - {volatile}::text[] as content
+    from {table} offset 0),
+hashed as (
+    select key, sha256(convert_to(key, 'UTF8')) as place, sha256(convert_to(line, 'UTF8')) as digest, content
+    from lines offset 0),
+t as (
+    select key, get_byte(place, 0) * 16 + get_byte(place, 1) / 16 as block, encode(digest, 'hex') as digest, content
+    from hashed offset 0)
+"""
+# The digests of a block are added up, as its rows come in no order.
+_DIGESTS: Final = """
+select block, count(*), sum(('x' || left(digest, 14))::bit(56)::bigint),
+    sum(('x' || substr(digest, 15, 14))::bit(56)::bigint) from t group by 1"""
 
 _PROGRESS: Final = "create table made (model text primary key, position bigint not null)"
 
@@ -148,23 +166,24 @@ class Comparison:
 
     def compare(self, model: ReadModel) -> None:
         for table in model.tables:
-            ours, theirs = (self._digests(connection, model, table) for connection in (self._scratch, self._served))
+            ours, theirs = self._digests(self._rows(model, table, _DIGESTS))
             unlike = sorted(block for block in ours.keys() | theirs.keys() if ours.get(block) != theirs.get(block))
             for start in range(0, len(unlike), BLOCKS_AT_ONCE):
                 self._compare_rows(model, table, unlike[start : start + BLOCKS_AT_ONCE])
 
-    def _digests(self, connection: psycopg.Connection[Any], model: ReadModel, table: str) -> dict[int, tuple[Any, ...]]:
-        # The digests of a block are added up, as its rows come in no order.
-        halves = [f"sum(('x' || encode(substr(digest, {n}, 7), 'hex'))::bit(56)::bigint)" for n in (1, 8)]
-        rows = connection.execute(
-            self._rows(model, table, f"select block, count(*), {', '.join(halves)} from t group by 1")
-        )
-        return {block: tuple(digest) for block, *digest in rows.fetchall()}
+    def _digests(self, query: Composed) -> list[dict[int, tuple[Any, ...]]]:
+        """Of every block, ours and what is served, which two servers count at the same time."""
+
+        def digests(connection: psycopg.Connection[Any]) -> dict[int, tuple[Any, ...]]:
+            return {block: tuple(digest) for block, *digest in connection.execute(query)}
+
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(digests, (self._scratch, self._served)))
 
     def _compare_rows(self, model: ReadModel, table: str, blocks: list[int]) -> None:
         query = self._rows(model, table, "select key, digest, content from t where block = any(%s)")
-        rows: dict[str, tuple[dict[bytes, Any], dict[bytes, Any]]] = defaultdict(lambda: ({}, {}))
-        times: Counter[tuple[str, bytes]] = Counter()
+        rows: dict[str, tuple[dict[str, Any], dict[str, Any]]] = defaultdict(lambda: ({}, {}))
+        times: Counter[tuple[str, str]] = Counter()
         for side, connection in enumerate((self._scratch, self._served)):
             for key, digest, row in connection.execute(query, (blocks,)):
                 rows[key][side][digest] = row
@@ -212,18 +231,8 @@ class Comparison:
         """The rows of a table, as ``t``: their keys, blocks, digests and contents."""
         names = [name for name in _columns(self._scratch, table) if name not in model.volatile]
         columns, key = (SQL(", ").join(map(Identifier, some)) for some in (names, _key(self._scratch, table)))
-        return SQL(
-            "with keyed as (select row({key})::text as key, row({columns})::text as line, {table}.* from {table}), "
-            "t as (select key, get_byte(sha256(convert_to(key, 'UTF8')), 0) * 16 "
-            "+ get_byte(sha256(convert_to(key, 'UTF8')), 1) / 16 as block, "
-            "sha256(convert_to(line, 'UTF8')) as digest, "
-            "to_jsonb(keyed) - {without}::text[] as content from keyed) "
-        ).format(
-            key=key,
-            columns=columns,
-            table=Identifier(table),
-            without=Literal(["key", "line", *model.volatile]),
-        ) + SQL(what)
+        kept = Literal(sorted(model.volatile))
+        return SQL(_ROWS).format(key=key, columns=columns, table=Identifier(table), volatile=kept) + SQL(what)
 
 
 def _columns(scratch: psycopg.Connection[Any], table: str) -> list[str]:
