@@ -1,8 +1,10 @@
 """Connections to PostgreSQL: one kind of settings for all, a pool for reading, errors under two names."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from socket import SHUT_RDWR, socket
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -69,6 +71,13 @@ async def connect(conninfo: str, **server: str) -> psycopg.AsyncConnection[Any]:
 def connect_sync(conninfo: str) -> psycopg.Connection[Any]:
     """The same for commands that run outside an event loop."""
     return psycopg.connect(conninfo, **_CLIENT)
+
+
+def hang_up(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    """Make whoever waits for the server, in whichever thread, find the connection closed."""
+    if not connection.closed:
+        with socket(fileno=os.dup(connection.fileno())) as line, suppress(OSError):
+            line.shutdown(SHUT_RDWR)
 
 
 class Pool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, TypeAlias
 
 _log = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ def begin(duties: Iterable[Duty]) -> list[asyncio.Task[None]]:
     return [asyncio.create_task(_for_ever(duty)) for duty in duties]
 
 
-async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
+async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
     """Cancel until they are gone: code that waits with a time-out can swallow a cancellation (Python 3.11)."""
     pending = set(tasks)
     while pending:

@@ -13,7 +13,7 @@ import psycopg
 
 from mintage.domain.recorded import Recorded
 from mintage.infra.columns import execute
-from mintage.infra.database import GONE, connect_sync
+from mintage.infra.database import GONE, connect_sync, hang_up
 from mintage.infra.log_reader import PORTION, head, open_personal, portions
 from mintage.infra.vault import Vault
 from mintage.projections.sql import ReadModel
@@ -21,6 +21,8 @@ from mintage.projections.sql import ReadModel
 _log = logging.getLogger(__name__)
 
 IDLE_S: Final = 1.0
+GRACE_S: Final = 5.0
+"""How long a step may go on that is to end."""
 
 
 _CHECKPOINTS: Final = "select name, position from checkpoints where name = any(%s)"
@@ -99,18 +101,26 @@ class Steps:
             self._close()
 
     async def _shielded(self) -> bool:
-        """A step in a thread, which is waited for however often this is cancelled: it has the connection."""
+        """A step in a thread, which is waited for however often this is cancelled: it has the connection.
+
+        But not for ever: on a database that is silent it hangs up.
+        """
         step = asyncio.ensure_future(asyncio.to_thread(self._connected))
-        cancelled = False
+        giving_up: asyncio.TimerHandle | None = None
         while not step.done():
             try:
                 await asyncio.wait([step])
             except asyncio.CancelledError:
-                cancelled = True
-        if cancelled:
-            step.exception()  # asked for, so that asyncio does not complain of it
-            raise asyncio.CancelledError
-        return step.result()
+                giving_up = giving_up or asyncio.get_running_loop().call_later(GRACE_S, self._hang_up)
+        if giving_up is None:
+            return step.result()
+        giving_up.cancel()
+        step.exception()  # asked for, so that asyncio does not complain of it
+        raise asyncio.CancelledError
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            hang_up(self._connection)
 
     def _connected(self) -> bool:
         if self._connection is None:

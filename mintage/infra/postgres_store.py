@@ -6,11 +6,9 @@ docs/decisions). It is held to the commit, so that positions appear in order and
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from operator import itemgetter
-from socket import SHUT_RDWR, socket
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +23,7 @@ from mintage.infra import records as record_sql
 from mintage.infra import sessions, wakes
 from mintage.infra.chain import Heads, event_hash
 from mintage.infra.codec import decode, encode, owner_of, tag_of
-from mintage.infra.database import CHANNEL, GONE, connect
+from mintage.infra.database import CHANNEL, GONE, connect, hang_up
 from mintage.infra.exchange import Exchange, Row
 from mintage.infra.keyring import Changes, KeyRing
 from mintage.infra.store import TAIL_MAX, Breach, Loaded, Lost, Needs, Snapshot, Stale, Tail
@@ -224,7 +222,7 @@ class PostgresStore:
             connection.prepare_threshold = None
             self._exchange = Exchange(connection)
         # Not asyncio.timeout: psycopg would answer the cancellation by asking the silent server to cancel.
-        timer = asyncio.get_running_loop().call_later(OPERATION_S, _hang_up, connection)
+        timer = asyncio.get_running_loop().call_later(OPERATION_S, hang_up, connection)
         try:
             yield connection
         except (psycopg.IntegrityError, psycopg.DataError, ProgramLimitExceeded) as error:
@@ -288,13 +286,6 @@ def _forgetful(newest: Row) -> Tail:
 def _entry(row: Row) -> Recorded:
     position, stream, version, topic, state = row
     return decode(int(position), stream.decode(), int(version), topic.decode(), bytes.fromhex(state[2:].decode()))
-
-
-def _hang_up(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Make whoever waits for the server find the connection closed."""
-    if not connection.closed:
-        with socket(fileno=os.dup(connection.fileno())) as line, suppress(OSError):
-            line.shutdown(SHUT_RDWR)
 
 
 async def _all(connection: psycopg.AsyncConnection[Any], sql: str, params: Sequence[Any] = ()) -> list[Any]:

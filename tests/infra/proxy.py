@@ -36,7 +36,10 @@ class Proxy:
 
     def freeze_at(self, direction: Direction, passing: bytes) -> None:
         """Nothing passes any more and nothing is closed, for newcomers neither, until ``thaw``."""
-        self._arm(direction, passing, self._thawed.clear)
+        self._arm(direction, passing, self.freeze)
+
+    def freeze(self) -> None:
+        self._thawed.clear()
 
     def thaw(self) -> None:
         """The network is back, and knows nothing of the connections that were."""

@@ -4,14 +4,21 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from mintage.bootstrap import running
 from mintage.infra import duties
 from mintage.infra.database import Pool
 from mintage.infra.follower import Steps
+from mintage.infra.settings import Settings
+from mintage.infra.site import Site
+from tests.conftest import BASE_URL, VAULT
+from tests.infra.kit import through_port
+from tests.infra.proxy import proxy_to
 
 
 async def test_a_cancellation_that_the_pool_forgets_ends_a_statement(
@@ -73,3 +80,26 @@ async def test_a_step_under_way_keeps_its_connection_however_often_it_is_cancell
         await asyncio.sleep(0.02)
     await duties.end(tasks)
     assert closed == [False]
+
+
+async def test_a_server_stops_though_its_database_is_silent(conninfo: str, tmp_path: Path) -> None:
+    """Not gone, but silent: nothing is answered and nothing closed."""
+    async with proxy_to(conninfo) as proxy:
+        place = Site(through_port(conninfo, proxy.port), VAULT, None)
+        up, stop = asyncio.Event(), asyncio.Event()
+
+        async def serve() -> None:
+            async with running(Settings(data_dir=tmp_path), place, base_url=lambda: BASE_URL, worker=False):
+                up.set()
+                await stop.wait()
+
+        server = asyncio.create_task(serve())
+        await up.wait()
+        await asyncio.sleep(0.5)
+        proxy.freeze()
+        # Until the followers and the sealer have each begun a step.
+        await asyncio.sleep(2.5)
+        stop.set()
+        done, _ = await asyncio.wait([server], timeout=40)
+        proxy.thaw()
+        assert done

@@ -480,6 +480,27 @@ async def test_stopping_waits_for_what_is_under_way_but_not_for_ever(caplog: pyt
     await delivery.drain()
 
 
+async def test_stopping_gives_up_a_mail_whose_server_answers_as_it_is_given_up() -> None:
+    """Python 3.11 forgets a cancellation that comes with what is waited for, and the mail would wait its turn again."""
+
+    class Forgetful(Gate):
+        async def carry(self, letter: Letter) -> None:
+            try:
+                await super().carry(letter)
+            except asyncio.CancelledError:
+                raise Deferred("421 try later") from None
+
+    gate = Forgetful()
+    delivery = delivering(gate, delays_s=(600.0,))
+    delivery.send(CODE)
+
+    async def asked() -> bool:
+        return gate.asked == 1
+
+    await until(asked)
+    await asyncio.wait_for(delivery.drain(0), 30)
+
+
 async def test_one_recipient_who_is_put_off_does_not_keep_the_others_waiting() -> None:
     class Picky(Gate):
         async def carry(self, letter: Letter) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from mintage.application.ports.mail import Mail, Notice
+from mintage.infra import duties
 from mintage.infra.mail.carriers import Carrier, Deferred, Refused
 from mintage.infra.mail.letters import Composer
 
@@ -58,10 +59,8 @@ class Delivery:
         if not self._under_way:
             return
         _, left = await asyncio.wait(self._under_way, timeout=within_s)
-        for task in left:
-            task.cancel()
         if left:
-            await asyncio.wait(left)
+            await duties.end(left)
             _log.error("gave up %d mails to stop", len(left))
 
     async def _deliver(self, mail: Mail | Notice, letter_id: str, at: datetime) -> None:
