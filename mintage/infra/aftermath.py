@@ -5,9 +5,9 @@ It moves no credits and takes no worker's slot. What takes too long is closed by
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from mintage.application.lifecycle import Output
 from mintage.application.providers import Finished, JobMissing, JobRefused, Provider, Running, Unreachable
@@ -18,6 +18,7 @@ from mintage.infra.asking import MISSING_MAX
 from mintage.infra.attempts import LOST_MAX, Tools
 from mintage.infra.measure import NotAWork
 from mintage.infra.products import job_of, keep
+from mintage.infra.storage import in_filing
 from mintage.infra.store import Lost
 from mintage.infra.wakes import DUE
 from mintage.projections.claims import Claim, claim_aftermath, put_back
@@ -77,12 +78,18 @@ class Aftermath:
         if found.losses >= LOST_MAX:
             step = self._give_up
         try:
+            await self._take(step, found)
+        except (Lost, Unavailable, OutcomeUnknown) as error:
+            _log.warning("what is left of task %s waits for its lease to end: %s", found.task_id, error)
+
+    async def _take(self, step: Callable[[Claim], Coroutine[Any, Any, None]], found: Claim) -> None:
+        try:
             await step(found)
         except Unreachable as error:
             _log.info("task %s: %s does not answer: %s", found.task_id, found.renderer, error)
             await self._later(found, error.retry_in_s or 0.0)
-        except (Lost, Unavailable, OutcomeUnknown) as error:
-            _log.warning("what is left of task %s waits for its lease to end: %s", found.task_id, error)
+        except (Lost, Unavailable, OutcomeUnknown):
+            raise
         except Exception:  # noqa: BLE001 -- the others go on
             _log.exception("what is left of task %s came upon something unforeseen", found.task_id)
             await self._later(found, PAUSE_MAX_S)
@@ -136,7 +143,7 @@ class Aftermath:
             output = None
             if product is not None:
                 try:
-                    output = await asyncio.to_thread(keep, self._tools.media, found, work_id, product)
+                    output = await in_filing(keep, self._tools.media, found, work_id, product)
                 except NotAWork as error:
                     _log.warning("of task %s the late work %s is unusable: %s", found.task_id, work_id, error)
             outputs.append(output)
@@ -149,8 +156,8 @@ class Aftermath:
                 await self._tools.lifecycle.close(found.task_id, "failed", worker=WORKER)
         except TaskOver:
             _log.info("the late works of task %s were given by another", found.task_id)
-        finally:
-            for work_id in set(found.works) - wanted:
-                await self._tools.media.remove_attempt(work_id, found.fence)
-            for work_id in wanted:
-                await self._tools.media.keep_attempt(work_id, found.fence)
+        # Not when it is unknown what became of it, or we are stopped meanwhile: then the log may name these files.
+        for work_id in set(found.works) - wanted:
+            await self._tools.media.remove_attempt(work_id, found.fence)
+        for work_id in wanted:
+            await self._tools.media.keep_attempt(work_id, found.fence)

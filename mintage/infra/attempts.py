@@ -32,7 +32,7 @@ from mintage.infra.measure import NotAWork
 from mintage.infra.pace import Pace, Progress, Stopped
 from mintage.infra.products import job_of, keep, png_of
 from mintage.infra.sources import SourceRefused, Sources, SourceUnavailable
-from mintage.infra.storage import Media
+from mintage.infra.storage import Media, in_filing
 from mintage.infra.store import Lost
 from mintage.projections.claims import Claim, Serial, put_back
 from mintage.projections.works import works_of_tasks
@@ -159,8 +159,8 @@ class Attempt:
         await self._finish(job, answer)
 
     def _told(self, share: float) -> None:
-        """Before anything is sent providers say that they are about to. Raises ``PutOff``, ``Stopped``."""
-        if not self.provider.repeats and self._tools.clock() >= self.leased_until:
+        """Before anything is sent providers say 0, that they are about to. Raises ``PutOff``, ``Stopped``."""
+        if not share and not self.provider.repeats and self._tools.clock() >= self.leased_until:
             # Another may have found out by now that nothing had been sent.
             raise PutOff("this worker slept past its lease")
         self._asking.told(share)
@@ -285,7 +285,7 @@ class Attempt:
         failures = 0
         while True:
             try:
-                return await asyncio.to_thread(keep, self._tools.media, self.found, work_id, content)
+                return await in_filing(keep, self._tools.media, self.found, work_id, content)
             except NotAWork as error:
                 _log.warning("of task %s the work %s is unusable: %s", self.found.task_id, work_id, error)
                 return None

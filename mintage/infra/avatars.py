@@ -12,7 +12,7 @@ from PIL import ImageOps
 
 from mintage.domain.fields import InvalidFields, Reason
 from mintage.infra.pictures import NotTaken, unpacked, upright
-from mintage.infra.storage import Media
+from mintage.infra.storage import Media, in_filing
 from mintage.projections.sql import Database
 
 SIDE_MAX: Final = 512
@@ -40,7 +40,7 @@ class AvatarFolder:
         key = f"avatars/{user_id}/{self._new_id()}.webp"
         async with self._turn:
             square = await asyncio.to_thread(squared, content)
-        await asyncio.to_thread(self._media.write, key, square)
+        await in_filing(self._media.write, key, square)
         return key
 
     def own(self, user_id: str, url: str) -> str:

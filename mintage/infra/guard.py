@@ -16,8 +16,10 @@ PORTS: Final = frozenset({80, 443})
 Network: TypeAlias = IPv4Network | IPv6Network
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 
-# Threads of their own: a stranger's name server that sleeps must not hold up whatever else runs in threads.
-_RESOLVERS: Final = ThreadPoolExecutor(8, thread_name_prefix="resolver")
+# Threads of their own: a stranger's name server that sleeps must not hold up whatever else runs in threads. And more of
+# them than can be asleep at a time: a courier has 32 places and gives up on a name after 10 s, the system's resolver
+# after some 30 s.
+_RESOLVERS: Final = ThreadPoolExecutor(128, thread_name_prefix="resolver")
 
 
 class NoAddress(httpcore.ConnectError):

@@ -7,10 +7,12 @@ import re
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import httpx
 
@@ -25,6 +27,16 @@ _KEY: Final = re.compile(
 _DRAFTS: Final = "drafts"
 _DRAFT_LIFE: Final = timedelta(hours=1)
 """Nothing takes so long to write: an older draft is that of a process that died."""
+
+
+# Threads of their own: a disk or a store that hangs must hold up nobody who needs no files.
+_FILING: Final = ThreadPoolExecutor(8, thread_name_prefix="files")
+ResultT = TypeVar("ResultT")
+
+
+async def in_filing(function: Callable[..., ResultT], *args: Any) -> ResultT:
+    """What a function that reads or writes files returns, called in a thread that does nothing else."""
+    return await asyncio.get_running_loop().run_in_executor(_FILING, function, *args)
 
 
 class Media(ABC):
@@ -128,7 +140,7 @@ class MediaFolder(Media):
         if not is_key(key):
             return None
         try:
-            found = await asyncio.to_thread((self.folder / key).stat)
+            found = await in_filing((self.folder / key).stat)
         except FileNotFoundError:
             return None
         return StoredFile(found.st_size, f"{found.st_mtime_ns:x}-{found.st_size:x}")
@@ -143,7 +155,7 @@ class MediaFolder(Media):
                 return file.read(-1 if length is None else length)
 
         try:
-            return await asyncio.to_thread(read)
+            return await in_filing(read)
         except FileNotFoundError:
             return None
 
@@ -165,7 +177,7 @@ class MediaFolder(Media):
 
     async def remove(self, key: str) -> None:
         if is_key(key):
-            await asyncio.to_thread((self.folder / key).unlink, missing_ok=True)
+            await in_filing(partial((self.folder / key).unlink, missing_ok=True))
 
     async def kept(self, start: str, before: datetime | None = None) -> list[str]:
         def found() -> list[str]:
@@ -179,7 +191,7 @@ class MediaFolder(Media):
                             keys.append(file.relative_to(self.folder).as_posix())
             return keys
 
-        return await asyncio.to_thread(found)
+        return await in_filing(found)
 
     async def tidy(self) -> None:
         before = (self._clock() - _DRAFT_LIFE).timestamp()
@@ -191,7 +203,7 @@ class MediaFolder(Media):
                     if path.stat().st_mtime < before:
                         path.unlink()
 
-        await asyncio.to_thread(remove)
+        await in_filing(remove)
 
 
 def is_key(key: str) -> bool:

@@ -12,6 +12,7 @@ from mintage.application.transaction import Unavailable
 from mintage.infra import bucket as buckets
 from mintage.infra.bucket import BucketRefused, MediaBucket
 from mintage.infra.s3 import Bucket
+from mintage.infra.storage import in_filing
 from tests.conftest import BASE_URL
 from tests.s3 import Fault, Shop
 
@@ -188,3 +189,14 @@ async def test_an_endpoint_of_the_buckets_own_is_asked_without_its_name(s3: Shop
     with suppress(Unavailable):
         await media.kept("b1/")
     assert s3.requests == ["GET /"]
+
+
+async def test_a_store_that_hangs_holds_up_nobody_who_needs_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several workers have products to store: more than the system has threads for anything."""
+    over = threading.Event()
+    waiting = [asyncio.create_task(in_filing(over.wait, 30)) for _ in range(64)]
+    try:
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: not over.is_set()), 20)
+    finally:
+        over.set()
+        await asyncio.gather(*waiting)

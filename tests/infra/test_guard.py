@@ -62,7 +62,7 @@ async def test_no_socket_of_this_machine_is_connected_to() -> None:
 
 
 async def test_a_name_server_that_sleeps_holds_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More names than the system has threads for anything wait; other work in threads goes on."""
+    """As many names as couriers can leave asleep wait; other work in threads goes on, and so do other names."""
     awake = threading.Event()
 
     def sleep(*_: object, **__: object) -> list[object]:
@@ -70,8 +70,11 @@ async def test_a_name_server_that_sleeps_holds_up_nothing_else(monkeypatch: pyte
         raise socket.gaierror
 
     monkeypatch.setattr(socket, "getaddrinfo", sleep)
-    waiting = [asyncio.create_task(addresses_of(f"{number}.example", 80)) for number in range(64)]
+    waiting = [asyncio.create_task(addresses_of(f"{number}.example", 80)) for number in range(96)]
+    await asyncio.sleep(0.1)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", ("192.0.2.1", 80))])
     try:
+        assert await asyncio.wait_for(addresses_of("awake.example", 80), 20) == ["192.0.2.1"]
         assert await asyncio.wait_for(asyncio.to_thread(lambda: not awake.is_set()), 20)
     finally:
         awake.set()

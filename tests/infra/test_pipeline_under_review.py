@@ -1,25 +1,35 @@
 """What a review found in the pipeline, each as it would come back."""
 
 import asyncio
-from collections.abc import Awaitable
+import threading
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from msgspec.structs import replace
 
-from mintage.application.providers import Job, Running
+from mintage.application.generations import Generations
+from mintage.application.providers import Job, Running, Unreachable
 from mintage.application.transaction import Unavailable
 from mintage.application.works import Works
+from mintage.infra import aftermath as aftermath_module
 from mintage.infra import worker as worker_module
 from mintage.infra.attempts import LOST_MAX
+from mintage.infra.avatars import AvatarFolder
+from mintage.infra.identifiers import new_id
 from mintage.infra.measure import measured
+from mintage.infra.providers.stability import Options, Stability
+from mintage.infra.providers.wire import Wire
+from mintage.infra.store import Lost
 from mintage.projections.works import works_of_tasks
 from tests.conftest import until
 from tests.infra.far import Far, called, png
-from tests.infra.kit import grant, journal_on, register, some_id
-from tests.infra.pipeline import PRICE, QUICK, Clock, Plant, plant
+from tests.infra.kit import Gated, grant, journal_on, register, some_id
+from tests.infra.pipeline import CATALOGUE, PRICE, QUICK, Clock, Plant, model, plant
 
 
 async def delivered_late(here: Plant, far: Far, count: int = 1) -> str:
@@ -41,6 +51,121 @@ async def test_late_works_keep_their_files_when_the_house_is_tidied(here: Plant,
     (work,) = await works_of_tasks(here.db, [task])
     assert work.status == "completed"
     assert len(here.files()) == 2
+
+
+async def being_given(here: Plant, far: Far) -> tuple[str, Gated]:
+    """A task whose late works are being recorded: the gate lets their commit through."""
+    far.always = Running("theirs-1", again_in_s=3600.0)
+    task = await here.request(provider="brief")
+    assert (await here.over(task)).status == "failed"
+    here.journal._store = gated = Gated(here.journal._store)
+    far.always = None
+    await asyncio.wait_for(gated.waiting.wait(), 20)
+    return task, gated
+
+
+async def stays_whole(here: Plant, task: str) -> None:
+    await asyncio.sleep(0.3)
+    (work,) = await works_of_tasks(here.db, [task])
+    assert work.status == "completed"
+    assert len(here.files()) == 2
+
+
+async def test_late_works_keep_their_files_when_a_server_stops_as_they_are_recorded(here: Plant, far: Far) -> None:
+    task, gated = await being_given(here, far)
+    stopping = asyncio.create_task(here.stop())
+    await asyncio.sleep(0.3)
+    gated.gate.set()
+    await stopping
+    await stays_whole(here, task)
+
+
+async def test_late_works_keep_their_files_when_nobody_knows_whether_they_are_recorded(here: Plant, far: Far) -> None:
+    here.journal._limits = replace(here.journal._limits, deadline_s=0.5)
+    task, gated = await being_given(here, far)
+    await asyncio.sleep(1.0)
+    gated.gate.set()
+    await stays_whole(here, task)
+
+
+async def test_an_image_that_comes_after_the_lease_is_not_bought_again(
+    conninfo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is out of reach for longer than a lease while the provider paints."""
+    posts = 0
+    away = asyncio.Event()
+
+    async def paint(_: httpx.Request) -> httpx.Response:
+        nonlocal posts
+        posts += 1
+        if posts == 1:
+            away.set()
+            await asyncio.sleep(1.8)
+            away.clear()
+        headers = {"content-type": "image/png", "finish-reason": "SUCCESS"}
+        return httpx.Response(200, headers=headers, stream=httpx.ByteStream(png()))
+
+    def lost_while_away(real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def ask(*given: Any, **more: Any) -> Any:
+            if away.is_set():
+                raise Lost("away")
+            return await real(*given, **more)
+
+        return ask
+
+    for name in ("renew", "claim"):
+        monkeypatch.setattr(worker_module, name, lost_while_away(getattr(worker_module, name)))
+    wire = Wire("https://stability.test", "key", 60.0, httpx.MockTransport(paint))
+    pace = replace(QUICK, lease_s=1.0)
+    async with plant(conninfo, tmp_path, {"far": Stability(wire, Options())}, pace=pace) as here:
+        core = replace(CATALOGUE, models=(model("plain", upstream="core"),))
+        here.generations = Generations(here.journal, core, new_id, None)
+        here.work()
+        assert (await here.over(await here.request())).status == "completed"
+        await here.stop()
+    assert posts == 1
+
+
+async def test_products_and_pictures_are_stored_in_threads_that_do_nothing_else(here: Plant, far: Far) -> None:
+    threads: set[str] = set()
+    write = here.media.write
+
+    def watched(key: str, content: bytes) -> None:
+        threads.add(threading.current_thread().name.partition("_")[0])
+        write(key, content)
+
+    here.media.write = watched  # type: ignore[method-assign]
+    assert (await here.over(await here.request())).status == "completed"
+    await delivered_late(here, far)
+    await AvatarFolder(here.media, new_id).store(here.user_id, png())
+    assert threads == {"files"}
+
+
+async def test_one_that_cannot_be_put_back_leaves_no_other_to_itself(
+    here: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = iter([SimpleNamespace(task_id=str(n), aftermath="watch", losses=0, renderer="far") for n in range(3)])
+    looking = 0
+
+    async def claim(*_: Any, **__: Any) -> Any:
+        return next(claims, None)
+
+    async def look(found: Any) -> None:
+        nonlocal looking
+        if found.task_id == "0":
+            raise Unreachable("gone")
+        looking += 1
+        await asyncio.sleep(0.2)
+        looking -= 1
+
+    async def lost(*_: Any) -> None:
+        raise Lost("away")
+
+    monkeypatch.setattr(aftermath_module, "claim_aftermath", claim)
+    monkeypatch.setattr(here.aftermath, "_look", look)
+    monkeypatch.setattr(here.aftermath, "_later", lost)
+    assert await here.aftermath._some() == 3
+    assert looking == 0
 
 
 async def test_who_ends_a_task_does_not_remove_what_comes_late(here: Plant, far: Far) -> None:
