@@ -81,8 +81,8 @@ class Credentials:
             # Before the code is used up: the hasher may have too much to do.
             hashed = await self._hasher.hash(new_password)
             found = await self._redeemed("password_reset", email, code)
-            await self._proved(found, ResetPassword(address=found.address), PasswordSet(found.user_id, hashed))
-        self._mailer.send(Notice(email, "password_changed", found.name, language))
+            notice = Notice(email, "password_changed", found.name, language)
+            await self._proved(found, ResetPassword(address=found.address), PasswordSet(found.user_id, hashed), notice)
 
     async def change_password(
         self, caller: Claims, old_password: str, new_password: str, *, language: Literal["zh", "en"], address: str
@@ -95,18 +95,19 @@ class Credentials:
         except InvalidCredentials:
             raise WrongOldPassword from None
         hashed = await self._hasher.hash(new_password)
+        person = await known(self._db, caller.user_id)
 
         def work(transaction: Transaction) -> int:
             command = ChangePassword(session_version=caller.sv)
             transaction.record(PasswordSet(caller.user_id, hashed))
+            if person.email is not None and person.email_verified:
+                notice = Notice(person.email, "password_changed", person.name, language)
+                transaction.after.append(lambda: self._mailer.send(notice))
             return transaction.execute(REGISTRATION, caller.user_id, command).session_version
 
         version = await self._journal.transact(work, actor=caller.user_id)
-        changed = await known(self._db, caller.user_id)
-        if changed.email is not None and changed.email_verified:
-            self._mailer.send(Notice(changed.email, "password_changed", changed.name, language))
         # Not a later version: whatever has ended this session since is to end it.
-        return replace(changed, session_version=version)
+        return replace(await known(self._db, caller.user_id), session_version=version)
 
     async def sign_out(self, caller: Claims) -> None:
         """End the token that asks, and no other."""
@@ -125,7 +126,13 @@ class Credentials:
             raise InvalidCode
         return found
 
-    async def _proved(self, found: Person, command: VerifyEmail | ResetPassword, *records: PasswordSet) -> Person:
+    async def _proved(
+        self,
+        found: Person,
+        command: VerifyEmail | ResetPassword,
+        record: PasswordSet | None = None,
+        notice: Notice | None = None,
+    ) -> Person:
         """The person as the command leaves them; of a session no later than that."""
 
         def work(transaction: Transaction) -> int:
@@ -133,8 +140,10 @@ class Credentials:
                 state = transaction.execute(REGISTRATION, found.user_id, command)
             except AddressChanged:
                 raise InvalidCode from None
-            for record in records:
+            if record is not None:
                 transaction.record(record)
+            if notice is not None:
+                transaction.after.append(lambda: self._mailer.send(notice))
             return state.session_version
 
         version = await self._journal.transact(work, actor=found.user_id)

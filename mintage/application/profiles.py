@@ -1,5 +1,6 @@
 """What a person shows of themselves, and what they may do."""
 
+from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -72,16 +73,19 @@ class Profiles:
             transaction.execute(REGISTRATION, user_id, ChangeProfile(**given))
             if email is not None:
                 mailing(transaction)
+            if "email" in given and before.email is not None and before.email_verified:
+                notice = Notice(before.email, "email_changed", before.name, language)
+                transaction.after.append(lambda: self._mailer.send(notice))
 
         try:
             await self._journal.transact(work, actor=user_id)
         except UsernameTaken:
             # Of who has the address for a username.
             raise EmailTaken from None
-        if "email" in given and before.email is not None and before.email_verified:
-            self._mailer.send(Notice(before.email, "email_changed", before.name, language))
         if "avatar" in given:
-            await self._avatars.remove(before.avatar)
+            # The change is stored, whatever becomes of the old picture; housekeeping removes one that nobody has.
+            with suppress(OSError, Unavailable):
+                await self._avatars.remove(before.avatar)
         return await known(self._db, user_id)
 
     async def upload(self, user_id: str, content: bytes, *, language: Literal["zh", "en"], address: str) -> Person:

@@ -1,6 +1,8 @@
 """A request: who makes it, in which language, with which body, under which key."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -12,6 +14,7 @@ from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
 from mintage.application.once import Repeatable
 from mintage.application.ports.identity import GONE, Claims
 from mintage.application.services import Services
+from mintage.application.transaction import OutcomeUnknown, Unavailable
 from mintage.domain.fields import InvalidFields, Reason
 from mintage.domain.registration.decider import PersonUnknown
 from mintage.domain.registration.events import Role
@@ -109,6 +112,19 @@ class Call(Request[Any, Any, Any]):
                 raise ClientException(status_code=HTTP_413_REQUEST_ENTITY_TOO_LARGE)
             if not event.get("more_body", False):
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Around whatever shows what this request has stored already.
+
+        Raises ``OutcomeUnknown`` if that cannot be read: "try again" would be taken for "nothing was done".
+        """
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, (Unavailable, *self.unavailable)):
+                raise OutcomeUnknown from error
+            raise
 
     async def read(self, body: Body[T]) -> T:
         """The body as a struct. Raises ``InvalidFields``."""

@@ -5,6 +5,9 @@ import asyncio
 import httpx
 import pytest
 
+from mintage.http.api_v1 import generate
+from mintage.http.server_api import images
+from mintage.infra.store import Lost
 from tests.conftest import Token, until
 
 USE = {"amount": 10, "description": "生成AI图片"}
@@ -43,6 +46,40 @@ async def test_repeats_at_the_same_moment(client: httpx.AsyncClient, token: Toke
     assert len({reply.content for reply in replies}) == 1
     assert sum("Idempotency-Replayed" in reply.headers for reply in replies) == 19
     assert await balance(client, me) == 90
+
+
+@pytest.mark.parametrize(
+    ("path", "reads"),
+    [("/api/v1/generate/text-to-image", (generate, "own_task")), ("/api/images/generate", (images, "balance_of"))],
+)
+async def test_what_is_stored_and_cannot_be_shown_is_not_said_to_be_undone(
+    client: httpx.AsyncClient, token: Token, monkeypatch: pytest.MonkeyPatch, path: str, reads: tuple[object, str]
+) -> None:
+    """With the key the repeat shows it, and nothing is paid for twice."""
+    _, me = await token()
+    module, name = reads
+    real = getattr(module, name)
+    failures = [Lost("no connection within 5 s")]
+
+    async def once_away(*given: object) -> object:
+        if failures:
+            raise failures.pop()
+        return await real(*given)
+
+    monkeypatch.setattr(module, name, once_away)
+    body = (
+        {"prompt": "a cat", "parameters": {"width": 64, "height": 64}}
+        if "v1" in path
+        else {"prompt": "a cat", "style": "realistic"}
+    )
+    keyed = {**me, "Idempotency-Key": "picture-1", "Accept-Language": "en"}
+    lost = await client.post(path, json=body, headers=keyed)
+    assert lost.status_code == 503
+    assert lost.json()["message"].startswith(
+        "The outcome is not known; repeat the request with the same Idempotency-Key"
+    )
+    assert (await client.post(path, json=body, headers=keyed)).is_success
+    assert (await client.get("/api/v1/generate/tasks", headers=me)).json()["data"]["total"] == 1
 
 
 async def test_a_key_belongs_to_its_account_and_path(client: httpx.AsyncClient, token: Token) -> None:

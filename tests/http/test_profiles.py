@@ -6,11 +6,13 @@ import httpx
 import pytest
 from litestar import get
 
+from mintage.application import credentials
 from mintage.application.services import Services
 from mintage.domain.registration.events import Role
 from mintage.http.app import create_app
 from mintage.http.guards import only
 from mintage.http.replies import Json
+from mintage.infra.store import Lost
 from tests.conftest import BASE_URL, Mailbox, Token
 
 USER = {"email": "ann@example.com", "password": "password123", "name": "Ann"}
@@ -155,6 +157,20 @@ class TestPasswords:
         for password, status in ((USER["password"], 401), ("newpass123", 200)):
             login = await client.post("/api/auth/login", json={"email": USER["email"], "password": password})
             assert login.status_code == status
+        assert [notice.kind for notice in mailbox.notices] == ["password_changed"]
+
+    async def test_who_had_it_changed_is_told_even_if_nothing_can_be_shown_afterwards(
+        self, client: httpx.AsyncClient, mailbox: Mailbox, services: Services, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await signed_up(client, mailbox)
+        await client.post("/api/auth/send-verification", json={"email": USER["email"], "type": "password_reset"})
+
+        async def away(*_: object) -> None:
+            raise Lost("no connection within 5 s")
+
+        monkeypatch.setattr(credentials, "known", away)
+        body = {"email": USER["email"], "code": mailbox[-1].code, "new_password": "newpassword123"}
+        assert (await client.post("/api/auth/reset-password", json=body)).status_code == 503
         assert [notice.kind for notice in mailbox.notices] == ["password_changed"]
 
     async def test_the_old_one_must_be_right(self, client: httpx.AsyncClient, token: Token) -> None:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mintage.application.services import Services
+from mintage.application.transaction import Unavailable
 from mintage.http.uploads import FILE_MAX
 from mintage.infra.avatars import AvatarFolder
 from mintage.infra.clock import utc_now
@@ -74,6 +75,25 @@ async def test_a_new_avatar_takes_the_place_of_the_old_one(
     await client.post(PATH, files={"avatar": ("me", picture())}, headers=me)
     await services.erasure.erase(str(user["uuid"]), actor="operator")
     assert stored(settings) == []
+
+
+async def test_a_store_that_does_not_remove_the_old_avatar_leaves_the_new_one(
+    client: httpx.AsyncClient, token: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, me = await token()
+    await client.post(PATH, files={"avatar": ("me", picture())}, headers=me)
+    remove = MediaFolder.remove
+    failures = [Unavailable("the store of files does not answer")]
+
+    async def once_away(self: MediaFolder, key: str) -> None:
+        if failures:
+            raise failures.pop()
+        await remove(self, key)
+
+    monkeypatch.setattr(MediaFolder, "remove", once_away)
+    reply = await client.post(PATH, files={"avatar": ("me", picture("blue"))}, headers=me)
+    assert (reply.status_code, failures) == (200, [])
+    assert (await client.get(reply.json()["data"]["avatar_url"])).status_code == 200
 
 
 async def test_of_many_uploads_at_once_one_is_kept(client: httpx.AsyncClient, token: Token, settings: Settings) -> None:

@@ -193,9 +193,10 @@ class GenerateController(Controller):
         reply = await services.generations.cancel(caller.user_id, task_uuid, repeatable=repeatable)
         if reply.body is not None:
             return answered(reply)
-        view = await shown(services, await own_task(services, caller.user_id, task_uuid), request.language)
-        content = await kept(services, repeatable, body(view, request.language, messages.TASK_CANCELLED))
-        return Json(content, headers=replay_headers(reply))
+        with request.showing():
+            view = await shown(services, await own_task(services, caller.user_id, task_uuid), request.language)
+            content = await kept(services, repeatable, body(view, request.language, messages.TASK_CANCELLED))
+            return Json(content, headers=replay_headers(reply))
 
 
 async def _accepted(request: Call, name: str, kind: Body[Any]) -> Json:
@@ -206,10 +207,11 @@ async def _accepted(request: Call, name: str, kind: Body[Any]) -> Json:
     reply = await services.generations.request(caller.user_id, ask, repeatable=repeatable)
     if reply.body is not None:
         return answered(reply)
-    task = as_accepted(await own_task(services, caller.user_id, task_of_reply(reply)))
-    view = task_view(task, (), services.files, request.language, services.clock())
-    created = body(view, request.language, messages.TASK_ACCEPTED)
-    return Json(await kept(services, repeatable, created), headers=replay_headers(reply))
+    with request.showing():
+        task = as_accepted(await own_task(services, caller.user_id, task_of_reply(reply)))
+        view = task_view(task, (), services.files, request.language, services.clock())
+        created = body(view, request.language, messages.TASK_ACCEPTED)
+        return Json(await kept(services, repeatable, created), headers=replay_headers(reply))
 
 
 def _ask(asked: Asked | Priced, files: Files) -> Ask:

@@ -61,16 +61,17 @@ class ImageController(Controller):
         reply = await services.generations.request(caller.user_id, ask, repeatable=repeatable)
         if reply.body is not None:
             return answered(reply)
-        task = await _ended(services, caller.user_id, task_of_reply(reply), replayed=reply.receipt is not None)
-        remaining = (await balance_of(services.db, caller.user_id)).available
-        if not task.over:
-            accepted = views.StillMaking([], 0, remaining, task.task_id)
-            content = body(accepted, request.language, messages.TASK_ACCEPTED)
-            return Json(content, 202, replay_headers(reply))
-        works = await works_of_tasks(services.db, [task.task_id])
-        made = views.Made(views.made_images(task, works, services.files), task.charged, remaining)
-        content = await kept(services, repeatable, body(made, request.language, messages.IMAGES_MADE))
-        return Json(content, headers=replay_headers(reply))
+        with request.showing():
+            task = await _ended(services, caller.user_id, task_of_reply(reply), replayed=reply.receipt is not None)
+            remaining = (await balance_of(services.db, caller.user_id)).available
+            if not task.over:
+                accepted = views.StillMaking([], 0, remaining, task.task_id)
+                content = body(accepted, request.language, messages.TASK_ACCEPTED)
+                return Json(content, 202, replay_headers(reply))
+            works = await works_of_tasks(services.db, [task.task_id])
+            made = views.Made(views.made_images(task, works, services.files), task.charged, remaining)
+            content = await kept(services, repeatable, body(made, request.language, messages.IMAGES_MADE))
+            return Json(content, headers=replay_headers(reply))
 
     @get("/history")
     @Operation("获取生成历史", views.History, query=(PAGE,))
