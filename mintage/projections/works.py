@@ -138,6 +138,17 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def statements(entries: Sequence[Recorded]) -> list[Statement]:
+    """What comes out after its person was erased is written after that, however the log is cut into runs."""
+    writes: list[Statement] = []
+    begin = 0
+    for end, entry in enumerate(entries, 1):
+        if isinstance(entry.event, PersonErased):
+            writes += _written(entries[begin:end])
+            begin = end
+    return writes + _written(entries[begin:])
+
+
+def _written(entries: Sequence[Recorded]) -> list[Statement]:
     created: list[tuple[Value, ...]] = []
     # Of several changes of a kind to one work the last counts.
     changes: dict[str, dict[str, tuple[Value, ...]]] = {kind: {} for kind in _CHANGES}

@@ -10,6 +10,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from mintage.application.generations import Generations
+from mintage.application.lifecycle import Lifecycle
 from mintage.domain.catalogue import EVENT_TYPES
 from mintage.infra.audit import DIFFERENCES_MAX, verify
 from mintage.infra.audit.plan import planned, reading
@@ -17,6 +19,7 @@ from mintage.infra.audit.replay import replay
 from mintage.infra.audit.rules import RULES
 from mintage.infra.audit.tables import ORIGINS
 from mintage.infra.embedded_postgres import EmbeddedPostgres
+from mintage.infra.identifiers import new_id
 from mintage.infra.postgres_store import LOG_LOCK
 from mintage.projections import READ_MODELS
 from mintage.projections.ledger import CREDIT_EVENTS
@@ -34,7 +37,23 @@ from tests.infra.audit_kit import (
     shown,
     tamper,
 )
-from tests.infra.kit import Day, a_day, consume, grant, journal_on, one, outcomes, rows, run_sql, some_id
+from tests.infra.kit import (
+    ASK,
+    CATALOGUE,
+    FILE,
+    Day,
+    a_day,
+    consume,
+    erase,
+    grant,
+    journal_on,
+    one,
+    outcomes,
+    register,
+    rows,
+    run_sql,
+    some_id,
+)
 
 
 @pytest.fixture
@@ -105,6 +124,21 @@ async def test_an_honest_log_agrees_under_traffic(conninfo: str, day: Day, audit
         findings = await verifying
     assert findings.differences == []
     assert spent > 20
+
+
+async def test_a_task_that_comes_out_just_after_its_person_was_erased_agrees(conninfo: str, audit: Audit) -> None:
+    user_id = some_id()
+    async with journal_on(conninfo) as journal:
+        await journal.transact(register(user_id, "somebody"), actor=user_id)
+        await journal.transact(grant(user_id, 100), actor=user_id)
+        reply = await Generations(journal, CATALOGUE, new_id).request(user_id, ASK)
+        assert reply.outcome is not None
+        lifecycle, task_id = Lifecycle(journal, new_id), reply.outcome.task_id
+        await lifecycle.start(task_id, fence=1, worker="w")
+        await journal.transact(erase(user_id), actor="system")
+        await lifecycle.succeed(task_id, [FILE] * 3, kind="image", fence=1, worker="w")
+    follow(conninfo)
+    assert shown(audit(conninfo)) == ""
 
 
 def test_an_empty_log_agrees(conninfo: str, audit: Audit) -> None:
