@@ -104,7 +104,7 @@ def _checkpoints(
 
 def _say(findings: Findings, wrong: list[Difference], checkpoints: int, seconds: float) -> int:
     for difference in (*wrong, *findings.differences):
-        print(difference)
+        print(_printable(str(difference)))
     totals = findings.totals
     print(
         f"{counted(findings.events, 'event')} of {counted(findings.accounts, 'account')} in {seconds:.1f} s;"
@@ -112,12 +112,19 @@ def _say(findings: Findings, wrong: list[Difference], checkpoints: int, seconds:
     )
     print(_in_credits(totals))
     print(_in_fen(totals))
+    if findings.since:
+        print(f"not in it: {counted(findings.since, 'event')} that came since this audit began")
     if findings.found:
         print(counted(findings.found, "difference"))
         return 1
     sealed = f", and the log hashes to all of {counted(checkpoints, 'checkpoint')}" if checkpoints else ""
     print(f"every rule held at every event, and every read model agrees with the log{sealed}")
     return 0
+
+
+def _printable(text: str) -> str:
+    """What somebody wrote into the log must not look like a line of ours, or do things to a terminal."""
+    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 def _in_credits(totals: Posting) -> str:

@@ -76,7 +76,10 @@ def decode(
 
 def unpack(topic: str, state: bytes, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Envelope:
     """What is stored of an event beside its place, for who may not need that. Raises ``ValueError`` as ``decode``."""
-    return _upcast(state, upcasters) if topic in upcasters else _decode(state)
+    try:
+        return _upcast(state, upcasters) if topic in upcasters else _decode(state)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def opened(entry: Recorded, key: AESGCM | None) -> Recorded:

@@ -46,6 +46,10 @@ WRONG_REFUNDS: list[dict[str, Any]] = [
     {"amount_fen": 10_000_001},
     {"refund_reference": ""},
     {"refund_reference": " "},
+    {"refund_reference": "r "},
+    {"refund_reference": " r"},
+    {"refund_reference": "r\n"},
+    {"refund_reference": "r\u200b"},
     {"refund_reference": "x" * 256},
     {"reason": "sorry"},
 ]

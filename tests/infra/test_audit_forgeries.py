@@ -217,7 +217,34 @@ def expiry_left_out(conninfo: str) -> Place:
     return saying(place, "is past its date, and was left there")
 
 
+def revenue_of_another_model(conninfo: str) -> Place:
+    captured = events(conninfo, "topic = 'credits.captured'")[0]
+    hold_id = msgspec.json.decode(captured.state)["data"]["hold_id"]
+    (held,) = events(conninfo, f"topic = 'credits.held' and convert_from(state, 'utf8') like '%{hold_id}%'")
+    forge(conninfo, captured, product="openai/other")
+    return saying(forge(conninfo, held, product="openai/other"), "hold without the other half")
+
+
+def reversal_to_oneself(conninfo: str) -> Place:
+    event = events(conninfo, "topic = 'credits.reversed'")[0]
+    return saying(forge(conninfo, event, {"actor": event.stream.partition("-")[2]}), "by the very person")
+
+
+def refund_of_no_order(conninfo: str) -> Place:
+    event = events(conninfo, "topic = 'credits.clawed_back'")[-1]
+    return saying(forge(conninfo, event, recharge_id="a\0b"), "refund without the other half")
+
+
+def nested_too_deep(conninfo: str) -> Place:
+    event = events(conninfo, "topic = 'credits.consumed'")[-1]
+    deep = b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    change(conninfo, event.position, state=event.state.removesuffix(b"}") + deep)
+    return saying(event.place, "cannot be read: it is nested too deep")
+
+
 FORGERIES: Final[list[Forgery]] = [
+    revenue_of_another_model,
+    reversal_to_oneself,
     bonus_for_money,
     bonus_by_a_gateway,
     adjustment_for_money,
@@ -243,6 +270,15 @@ def test_a_rule_tells_though_all_else_follows(sealed: Sealed, forgery: Forgery) 
         place = forgery(conninfo)
         rehash(conninfo)
         refill(conninfo)
+        findings = sealed.audit(conninfo)
+        assert place.is_named(findings), shown(findings)
+
+
+@pytest.mark.parametrize("forgery", [refund_of_no_order, nested_too_deep], ids=lambda forgery: forgery.__name__)
+def test_what_no_read_model_can_be_made_of_is_named_and_not_the_end(sealed: Sealed, forgery: Forgery) -> None:
+    with database(sealed.server, "forged", sealed.template) as conninfo:
+        place = forgery(conninfo)
+        rehash(conninfo)
         findings = sealed.audit(conninfo)
         assert place.is_named(findings), shown(findings)
 

@@ -94,6 +94,25 @@ def test_a_difference_exits_1_and_is_named_on_stdout(conninfo: str, story: Story
     assert "\n1 difference\n" in out
 
 
+async def test_what_came_since_an_audit_was_planned_is_said_not_to_be_in_it(
+    conninfo: str, story: Story, auditor: Auditor, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    with reading(conninfo) as connection:
+        Kept(state, connection)
+    async with journal_on(conninfo) as journal:
+        await outcomes([grant(some_id(), 5)], journal)
+    follow(conninfo)
+    code, out, _ = auditor.run("--state", str(state))
+    assert (code, "\nnot in it: 1 event that came since this audit began\n" in out) == (0, True), out
+
+
+def test_what_is_written_in_the_log_does_nothing_to_a_terminal(conninfo: str, story: Story, auditor: Auditor) -> None:
+    tamper(conninfo, "update stored_events set topic = E'a\\x1b[2J\\nb' where notification_id = 9")
+    code, out, _ = auditor.run()
+    assert (code, "\x1b" in out, "lies under a?[2J?b" in out) == (1, False, True), out
+
+
 def test_the_checkpoints_have_to_be_this_logs(conninfo: str, story: Story, auditor: Auditor, tmp_path: Path) -> None:
     with connect_sync(conninfo) as connection:
         signer = signer_of(connection, SEED)

@@ -1,5 +1,6 @@
 """/api/finance, what changes accounts: adjusting, giving back what was spent, recording that a payment went back."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
@@ -70,10 +71,17 @@ class Reverse(msgspec.Struct, frozen=True):
     reason: WhyText
 
 
+# One that looks the same is the same: with a blank at its end it would be another refund.
+_TOLD_APART: Final = re.compile("[!-~]+( [!-~]+)*")
+
+
 class Refund(msgspec.Struct, frozen=True):
     """``refund_reference`` is the gateway's own id of the refund or the dispute."""
 
-    refund_reference: Annotated[str, msgspec.Meta(min_length=1, max_length=REFERENCE_MAX, extra_json_schema=SEEN)]
+    refund_reference: Annotated[
+        str,
+        msgspec.Meta(min_length=1, max_length=REFERENCE_MAX, extra_json_schema={"pattern": f"^{_TOLD_APART.pattern}$"}),
+    ]
     amount_fen: Annotated[int, msgspec.Meta(ge=1, le=FEN_MAX)]
     reason: Undone
 
@@ -183,6 +191,8 @@ class FinanceActController(Controller):
         asked, named = REFUND.read(raw), _uuid(recharge_id, RechargeUnknown)
         if is_blank(asked.refund_reference):
             raise InvalidFields({"refund_reference": Reason("required")})
+        if not _TOLD_APART.fullmatch(asked.refund_reference):
+            raise InvalidFields({"refund_reference": Reason("pattern")})
         reply = await request.services.recharges.refund(
             named,
             RecordRefund(**msgspec.structs.asdict(asked)),

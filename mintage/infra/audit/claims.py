@@ -44,9 +44,9 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     other: str
     terms: tuple[Any, ...]
 
-    def digest(self, command_id: str) -> bytes:
-        """Of what both sides say alike."""
-        return sha256(_encode((self.what, command_id, *self.terms))).digest()
+    def digest(self, salt: str, command_id: str) -> bytes:
+        """Of what both sides say alike; salted, or somebody could look for claims that come to the same sum."""
+        return sha256(_encode((salt, self.what, command_id, *self.terms))).digest()
 
 
 def unequal(tallies: Iterable[Mapping[str, str]]) -> list[str]:
@@ -90,6 +90,11 @@ def _clawed_back(event: CreditsClawedBack, user: str, _: Any) -> Claim:
     return Claim("refund", 1, f"recharge-{event.recharge_id}", terms)
 
 
+def _requested(event: GenerationRequested, task: str, _: Any) -> Claim:
+    product = f"{event.model_provider}/{event.model_name}"
+    return Claim("hold", -1, CREDITS.stream(event.user_id), (task, event.user_id, event.price, product))
+
+
 def _ended(_: Any, task: str, state: Any) -> Claim:
     return Claim("released hold", -1, CREDITS.stream(state.user_id), (task,))
 
@@ -122,11 +127,9 @@ def _adjusted(event: AdjustmentRequested | AdjustmentApproved, adjustment: str, 
 
 _HALVES: Final[dict[type[Event], Callable[[Any, str, Any], Claim | None]]] = {
     CreditsHeld: lambda event, user, _: Claim(
-        "hold", 1, f"generation-{event.hold_id}", (event.hold_id, user, event.amount)
+        "hold", 1, f"generation-{event.hold_id}", (event.hold_id, user, event.amount, event.product)
     ),
-    GenerationRequested: lambda event, task, _: Claim(
-        "hold", -1, CREDITS.stream(event.user_id), (task, event.user_id, event.price)
-    ),
+    GenerationRequested: _requested,
     HoldCaptured: lambda event, *_: Claim(
         "captured hold", 1, f"generation-{event.hold_id}", (event.hold_id, event.amount)
     ),

@@ -51,6 +51,8 @@ class Findings(msgspec.Struct):
 
     events: int = 0
     accounts: int = 0
+    since: int = 0
+    """Events that came since the audit began, and were not replayed."""
     replay_s: float = 0
     totals: Posting = Posting()
     found: int = 0

@@ -152,6 +152,8 @@ class Fold:
 
     def _follow_account(self, entry: Recorded) -> None:
         event: Any = entry.event
+        if isinstance(event, SpendingReversed) and entry.actor == entry.key:
+            raise Broken("given back by the very person it is given to")
         if entry.command_id != self._command_id:
             if self.state.owed or self._looked_at is not None:
                 self._end_command(entry.version - 1)

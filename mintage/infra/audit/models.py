@@ -8,6 +8,7 @@ import psycopg
 from mintage.infra.audit.beside import look_beside
 from mintage.infra.audit.findings import Differences
 from mintage.infra.audit.plan import reading
+from mintage.infra.audit.schema import compare_schemas
 from mintage.infra.audit.tables import Comparison, NotMade, make, prepare, reached
 from mintage.infra.audit.workers import Progress, counting
 from mintage.infra.database import connect_sync
@@ -23,15 +24,17 @@ MAKING_AT_ONCE: Final = 2
 def compare_models(conninfo: str, scratch: str, vault: Vault, progress: Progress) -> list[Differences]:
     """What the read models that are served have otherwise than the log, each by itself."""
     making = _Making(conninfo, scratch, vault, progress)
+    prepare(scratch, vault)
     with connect_sync(scratch) as ours:
         ours.execute("set statement_timeout = 0")
-        prepare(ours)
         # Once as it was at the beginning and once for what came since, so that little is left for the snapshot.
         for _ in range(2):
             making.catch_up()
         with reading(conninfo) as served:
             served.execute("begin isolation level repeatable read read only")
-            return [making.broken(), *making.compare(served, ours), look_beside(served)]
+            sections = [making.broken(), *making.compare(served, ours), look_beside(served)]
+        with reading(conninfo) as served:
+            return [*sections, compare_schemas(served, ours)]
 
 
 class _Making:

@@ -63,7 +63,7 @@ def in_order(connection: psycopg.Connection[Any], span: Span, told: Callable[[in
             position = number
             try:
                 head = _decode(state)
-            except ValueError:
+            except (ValueError, RecursionError):
                 # Whoever replays its stream says so.
                 before = None
                 continue

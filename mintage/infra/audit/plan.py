@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -34,10 +35,14 @@ class StateOfAnother(ValueError):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The log up to position ``end``, whose hash is ``newest``: by streams, and by positions."""
+    """The log up to position ``end``, whose hash is ``newest``: by streams, and by positions.
+
+    ``salt`` goes into whatever is added up as hashes.
+    """
 
     end: int
     newest: str
+    salt: str
     pieces: list[Streams]
     spans: list[Span]
 
@@ -56,7 +61,7 @@ def planned(connection: psycopg.Connection[Any]) -> Plan:
     """Cut the log as it is now: by streams so that the pieces have about as many events, and by positions."""
     end = head(connection)
     if not end:
-        return Plan(0, "", [], [])
+        return Plan(0, "", "", [], [])
     size = max(PIECE, -(-end // PIECES_MAX))
     # Not quite evenly: traffic with a beat would have the same few streams at all cuts.
     cuts = [place + place // size * _STRIDE % size for place in range(size, end, size)]
@@ -69,7 +74,7 @@ def planned(connection: psycopg.Connection[Any]) -> Plan:
     while aligned * PIECES_MAX < end:
         aligned *= 2
     spans = [Span(after, min(after + aligned, end)) for after in range(0, end, aligned)]
-    return Plan(end, _hash_at(connection, end), pieces, spans)
+    return Plan(end, _hash_at(connection, end), token_hex(16), pieces, spans)
 
 
 class Kept:

@@ -63,15 +63,17 @@ def replay(
     streams: Streams,
     end: int,
     told: Callable[[int], None],
+    salt: str = "",
     sink: Sink | None = None,
 ) -> Replayed:
     """Replay what these streams have up to position ``end``; ``told`` how many events at a time.
 
-    ``sink`` is given every claim, for who looks for the missing half of one.
+    ``salt`` is that of the audit's sums of claims. ``sink`` is given every claim, for who looks for the missing half of
+    one.
     """
     began = time.thread_time()
     found = connection.cursor(binary=True).execute(_SNAPSHOTS, (streams.after, streams.upto)).fetchall()
-    replaying = _Replay(connection, sink, {stream: Snapshot(*snapshot) for stream, *snapshot in found})
+    replaying = _Replay(connection, salt, sink, {stream: Snapshot(*snapshot) for stream, *snapshot in found})
     for rows in rows_of(connection, streams, end):
         replaying.feed(rows)
         told(len(rows))
@@ -96,8 +98,11 @@ class _Replay:
     And the snapshots of a piece, of which only long streams have one.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any], sink: Sink | None, snapshots: dict[str, Snapshot]) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[Any], salt: str, sink: Sink | None, snapshots: dict[str, Snapshot]
+    ) -> None:
         self._connection = connection
+        self._salt = salt
         self._snapshots = snapshots
         self._sink = sink
         self._replayed = Replayed()
@@ -138,7 +143,7 @@ class _Replay:
             return
         if self._sink is not None:
             self._sink(entry, claim)
-        self._sums[claim.what] += claim.side * int.from_bytes(claim.digest(entry.command_id))
+        self._sums[claim.what] += claim.side * int.from_bytes(claim.digest(self._salt, entry.command_id))
 
     def _end(self, fold: Fold) -> None:
         fold.finish()

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
+from secrets import token_bytes
 from typing import Any, Final, LiteralString
 
 import msgspec
@@ -17,6 +18,7 @@ from mintage.infra.codec import UPCASTERS
 from mintage.infra.database import connect_sync
 from mintage.infra.follower import apply
 from mintage.infra.log_reader import Damaged, portions
+from mintage.infra.migrate import migrate
 from mintage.infra.vault import SealBroken, Vault
 from mintage.projections import FOLLOWED, READ_MODELS
 from mintage.projections.sql import ReadModel
@@ -63,18 +65,22 @@ with lines as (
     select row({key})::text as key, row({columns})::text as line, to_jsonb({table}) - {volatile}::text[] as content
     from {table} offset 0),
 hashed as (
-    select key, sha256(convert_to(key, 'UTF8')) as place, sha256(convert_to(line, 'UTF8')) as digest, content
+    select key, content, sha256(convert_to(key, 'UTF8'::name)) as place,
+        sha256({salt} || convert_to(line, 'UTF8'::name)) as digest
     from lines offset 0),
 t as (
     select key, get_byte(place, 0) * 16 + get_byte(place, 1) / 16 as block, encode(digest, 'hex') as digest, content
     from hashed offset 0)
 """
-# The digests of a block are added up, as its rows come in no order.
+# The digests of a block are added up, as its rows come in no order. They are salted, or somebody could look for other
+# rows that come to the same sums (Wagner, A Generalized Birthday Problem, 2002).
 _DIGESTS: Final = """
 select block, count(*), sum(('x' || left(digest, 14))::bit(56)::bigint),
     sum(('x' || substr(digest, 15, 14))::bit(56)::bigint) from t group by 1"""
 
-_PROGRESS: Final = "create table made (model text primary key, position bigint not null)"
+_PROGRESS: Final = """
+create schema if not exists audit;
+create table audit.made (model text primary key, position bigint not null)"""
 
 
 class NotMade(Exception):
@@ -89,20 +95,21 @@ class NotMade(Exception):
 def clear(conninfo: str) -> None:
     """Throw away whatever is in a database of our own."""
     with connect_sync(conninfo) as scratch:
+        scratch.execute("drop schema if exists audit cascade")
         scratch.execute("drop schema public cascade")
         scratch.execute("create schema public")
 
 
-def prepare(scratch: psycopg.Connection[Any]) -> None:
-    """Create whatever of the tables is not there yet; what was made before a crash of ours is kept."""
-    row = scratch.execute("select to_regclass('made') is not null").fetchone()
-    if row is not None and row[0]:
-        return
-    with scratch.transaction():
-        scratch.execute(_PROGRESS)
-        for model in READ_MODELS.values():
-            scratch.execute(model.schema)
-            scratch.execute("insert into made values (%s, 0)", (model.name,))
+def prepare(conninfo: str, vault: Vault) -> None:
+    """Make a database of our own as an empty one of this program is; what was made before a crash of ours is kept."""
+    migrate(conninfo, vault)
+    with connect_sync(conninfo) as scratch:
+        row = scratch.execute("select to_regclass('audit.made') is not null").fetchone()
+        if row is not None and row[0]:
+            return
+        with scratch.transaction():
+            scratch.execute(_PROGRESS)
+            scratch.execute("insert into audit.made select unnest(%s::text[]), 0", (list(READ_MODELS),))
 
 
 def make(
@@ -114,7 +121,7 @@ def make(
     told: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Bring our own tables of a read model to a position of the log; raises ``NotMade``. Goes on where it stopped."""
-    row = scratch.execute("select position from made where model = %s", (model.name,)).fetchone()
+    row = scratch.execute("select position from audit.made where model = %s", (model.name,)).fetchone()
     after = row[0] if row else 0
     topics = sorted({TAGS[kind] for kind in model.events} | set(UPCASTERS))
     try:
@@ -124,7 +131,7 @@ def make(
             after = entries[-1].position
     except Damaged as damaged:
         raise NotMade(damaged.stream, damaged.version, f"cannot be read: {damaged}") from damaged
-    scratch.execute("update made set position = greatest(position, %s) where model = %s", (upto, model.name))
+    scratch.execute("update audit.made set position = greatest(position, %s) where model = %s", (upto, model.name))
     told(max(0, upto - after))
 
 
@@ -138,7 +145,7 @@ def _take(
     try:
         with scratch.transaction():
             apply(scratch, vault, model, entries, keys=source)
-            reached = "update made set position = %s where model = %s"
+            reached = "update audit.made set position = %s where model = %s"
             scratch.execute(reached, (entries[-1].position, model.name))
     except (psycopg.IntegrityError, psycopg.DataError, LookupError, ArithmeticError, TypeError, ValueError) as error:
         first, *others = entries
@@ -163,6 +170,7 @@ class Comparison:
         self._served = served
         self._scratch = scratch
         self._differences = differences
+        self._salt = token_bytes(16)
 
     def compare(self, model: ReadModel) -> None:
         for table in model.tables:
@@ -231,8 +239,13 @@ class Comparison:
         """The rows of a table, as ``t``: their keys, blocks, digests and contents."""
         names = [name for name in _columns(self._scratch, table) if name not in model.volatile]
         columns, key = (SQL(", ").join(map(Identifier, some)) for some in (names, _key(self._scratch, table)))
-        kept = Literal(sorted(model.volatile))
-        return SQL(_ROWS).format(key=key, columns=columns, table=Identifier(table), volatile=kept) + SQL(what)
+        return SQL(_ROWS).format(
+            key=key,
+            columns=columns,
+            table=Identifier(table),
+            volatile=Literal(sorted(model.volatile)),
+            salt=Literal(self._salt),
+        ) + SQL(what)
 
 
 def _columns(scratch: psycopg.Connection[Any], table: str) -> list[str]:

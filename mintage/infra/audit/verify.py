@@ -90,6 +90,9 @@ def audit(
     sections = [*auditing.sections, *compare_models(conninfo, scratch, vault, progress)]
     kept.forget()
     findings = auditing.findings
+    with reading(conninfo) as connection:
+        newest = head(connection)
+    findings.since = max(newest - kept.plan.end, 0)
     findings.found = sum(section.found for section in sections)
     findings.differences = [difference for section in sections for difference in section.kept]
     return findings
@@ -112,7 +115,7 @@ class _Audit:
         """Every stream, and what only all of them together show."""
         end, pieces = self._plan.end, self._plan.pieces
         all_replayed: list[Replayed] = self._done(
-            "replay", replay_piece, [(self._conninfo, streams, end) for streams in pieces], Replayed
+            "replay", replay_piece, [(self._conninfo, streams, end, self._plan.salt) for streams in pieces], Replayed
         )
         alone, together = self._section(), self._section()
         for replayed in all_replayed:
@@ -132,7 +135,8 @@ class _Audit:
     def _find_halves(self, differences: Differences) -> None:
         with connect_sync(self._scratch) as scratch:
             scratch.execute(TABLE)
-            pieces = [(self._conninfo, streams, self._plan.end, self._scratch) for streams in self._plan.pieces]
+            plan = self._plan
+            pieces = [(self._conninfo, streams, plan.end, plan.salt, self._scratch) for streams in plan.pieces]
             for _ in self._workers.done(claim_piece, pieces, self._told("halves", self._plan.end)):
                 pass
             report_lonely(scratch, differences)
@@ -235,15 +239,15 @@ def _check_totals(totals: Posting, left: Sequence[int], differences: Differences
         differences.report("log", 0, f"the postings come to {posted}, the accounts to {tuple(left)}")
 
 
-def replay_piece(conninfo: str, streams: Streams, end: int, told: Told) -> Replayed:
+def replay_piece(conninfo: str, streams: Streams, end: int, salt: str, told: Told) -> Replayed:
     with reading(conninfo) as connection:
-        return replay(connection, streams, end, told)
+        return replay(connection, streams, end, told, salt)
 
 
-def claim_piece(conninfo: str, streams: Streams, end: int, scratch: str, told: Told) -> None:
+def claim_piece(conninfo: str, streams: Streams, end: int, salt: str, scratch: str, told: Told) -> None:
     with reading(conninfo) as connection, connect_sync(scratch) as ours:
-        claims = Claims(ours)
-        replay(connection, streams, end, told, claims.take)
+        claims = Claims(ours, salt)
+        replay(connection, streams, end, told, salt, claims.take)
         claims.flush()
 
 
