@@ -6,7 +6,7 @@ Everything older than ``KEPT`` is forgotten, counted in the log's own time, so t
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -95,7 +95,8 @@ _ERASE: Final = (
     "delete from webhook_deliveries where user_id = %s::uuid",
     "delete from webhook_tasks where user_id = %s::uuid",
 )
-_TELL: Final = """
+# A task that failed too long ago is nobody's, whether or not it is forgotten yet.
+_TELL: Final = f"""
 insert into webhook_deliveries
     (delivery_id, webhook_id, user_id, position, event_type, subject, facts, at, due_at)
 select encode(substr(sha256(convert_to(s.webhook_id || ' ' || new.position, 'UTF8')), 1, 16), 'hex')::uuid,
@@ -104,6 +105,7 @@ from unnest(
     %s::bigint[], %s::text[], %s::uuid[], %s::uuid[], %s::uuid[], %s::jsonb[], %s::timestamptz[]
 ) as new (position, event_type, webhook_id, user_id, subject, facts, at)
 left join webhook_tasks t on t.task_id = new.subject
+    and (t.failed_at is null or t.failed_at >= new.at - interval '{KEPT.days} days')
 join webhook_subscriptions s on s.enabled and case
     when new.webhook_id is null
     then s.user_id = coalesce(new.user_id, t.user_id) and (s.event_types = '[]' or s.event_types ? new.event_type)
@@ -147,7 +149,7 @@ class _Told:
         self._requested: list[tuple[Value, ...]] = []
         self._told: list[tuple[Value, ...]] = []
         self._over: list[str] = []
-        self._failed: list[tuple[Value, ...]] = []
+        self._failed: dict[str, datetime] = {}
 
     def take(self, entry: Recorded) -> None:
         key, at = entry.key, entry.at
@@ -160,11 +162,12 @@ class _Told:
                 self._of_task(entry, "task.completed", delivered=delivered, charged=charged)
                 self._over.append(key)
             case GenerationDeliveredLate(delivered=delivered):
-                self._of_task(entry, "task.completed", delivered=delivered, charged=0)
+                if at - self._failed.get(key, at) <= KEPT:
+                    self._of_task(entry, "task.completed", delivered=delivered, charged=0)
                 self._over.append(key)
             case GenerationFailed(error_code=code, error_message=message):
                 self._of_task(entry, "task.failed", error_code=code, error_message=message)
-                self._failed.append((key, at))
+                self._failed[key] = at
             case GenerationCancelled():
                 self._of_task(entry, "task.cancelled")
                 self._over.append(key)
@@ -201,7 +204,7 @@ class _Told:
         writes = [insert("webhook_tasks", _TASK, self._requested)] if self._requested else []
         writes += [
             Statement(sql, tuple(zip(*rows, strict=True)))
-            for sql, rows in ((_TELL, self._told), (_FAILED, self._failed))
+            for sql, rows in ((_TELL, self._told), (_FAILED, list(self._failed.items())))
             if rows
         ]
         if self._over:

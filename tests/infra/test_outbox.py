@@ -17,7 +17,7 @@ from mintage.infra.rebuild import rebuild
 from mintage.projections.outbox import KEPT, OUTBOX
 from mintage.projections.webhooks import WEBHOOKS
 from tests.conftest import VAULT
-from tests.infra.kit import erase, one, rows, run_sql
+from tests.infra.kit import FILE, erase, one, rows, run_sql, some_id
 from tests.infra.webhook_kit import World, world
 
 
@@ -153,6 +153,27 @@ async def test_what_is_older_than_it_is_kept_for_is_forgotten(there: World) -> N
     there.follow()
     assert await there.told(hook) == ["task.processing", "task.completed", "ping"]
     assert one(there.conninfo, "select count(*) from webhook_tasks") == 0
+
+
+async def test_what_comes_when_its_task_is_too_old_is_told_nobody_however_the_log_is_cut(there: World) -> None:
+    ann, bob = await there.person(), await there.person()
+    hook = await there.webhook(ann)
+    task_id = await there.asked(ann)
+    by: dict[str, Any] = {"fence": 1, "worker": "w"}
+    await there.lifecycle.start(task_id, **by)
+    await there.lifecycle.dispatch(task_id, job_id=some_id(), **by)
+    await there.lifecycle.submitted(task_id, provider_job="theirs", cancels=True, **by)
+    there.later(days=1)
+    await there.lifecycle.time_out(task_id)
+    there.follow()
+    there.later(days=KEPT.days + 1)
+    await there.recharges.recharge(bob, 5, "wechat", render=lambda _: b"")
+    there.follow()
+    await there.lifecycle.deliver_late(task_id, [FILE] * 3, worker="w")
+    there.follow()
+    told = await there.told(hook)
+    assert verify(there.conninfo, VAULT).differences == []
+    assert told == []
 
 
 async def test_made_again_from_the_first_event_it_is_the_same_and_nothing_is_sent_again(there: World) -> None:
