@@ -80,6 +80,7 @@ from mintage.infra.site import Site
 from mintage.infra.sources import Fetcher, Sources
 from mintage.infra.spendings import LoggedSpendings
 from mintage.infra.storage import Media, MediaFolder
+from mintage.infra.store import Lost
 from mintage.infra.tokens import JwtTokens
 from mintage.infra.wakes import Wakes
 from mintage.infra.webhooks import Courier, Sender, Signing
@@ -87,6 +88,8 @@ from mintage.infra.worker import Worker
 from mintage.projections import FOLLOWED, INLINE
 
 EMBEDDED_CHECK_S: Final = 2.0
+ANSWER_S: Final = 3.0
+"""A database that has not answered by then is not there for requests either."""
 
 _log = logging.getLogger(__name__)
 
@@ -239,9 +242,18 @@ async def running(
                 secure_cookies=settings.public_url.startswith("https://"),
             ),
             clock=clock,
-            ready=journal.is_taking,
+            ready=partial(_is_ready, journal, db),
             receipts=SealedReceipts(db, secrets.seal),
         )
+
+
+async def _is_ready(journal: PostgresJournal, db: Pool) -> bool:
+    """Whether commands are taken, and the database is there to store them."""
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            return journal.is_taking() and await db.execute("select 1") == 1
+    except (Lost, TimeoutError):
+        return False
 
 
 def _makers(catalogue: Catalogue, given: Mapping[str, Provider] | None, closing: AsyncExitStack) -> dict[str, Provider]:

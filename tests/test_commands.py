@@ -126,11 +126,21 @@ def test_credits_are_adjusted_at_once_or_wait_for_a_second_person(
 
 
 def test_what_cannot_run_says_why_and_exits_2(tmp_path: Path) -> None:
-    for audit in ("verify", "key"):
-        nowhere = command("audit", audit, data_dir=tmp_path / "nowhere")
+    for words in (
+        ("audit", "verify"),
+        ("audit", "key"),
+        ("rebuild", "ledger"),
+        ("admin", "grant-role", "test", "finance"),
+        ("admin", "adjust", "test", "5", "--reason", "r"),
+        ("admin", "erase", "0199b1c0-0000-7000-8000-0000000000b1"),
+    ):
+        nowhere = command(*words, data_dir=tmp_path / "nowhere")
         assert nowhere.returncode == 2
         assert "there is no database" in nowhere.stderr
     assert not (tmp_path / "nowhere").exists()
     port = command("serve", "--port", "99999", data_dir=tmp_path)
     assert port.returncode == 2
     assert "MINTAGE_PORT" in port.stderr
+    for option, said in (("--host", "the name of no address"), ("--data-dir", "the name of no directory")):
+        unset = subprocess.run([*MINTAGE, "serve", option, ""], capture_output=True, text=True, timeout=60, check=False)
+        assert (unset.returncode, said in unset.stderr) == (2, True)

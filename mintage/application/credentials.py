@@ -61,7 +61,8 @@ class Credentials:
         await self._limits.code_sent(email, purpose, address)
         found = await person_by_email(self._db, email)
         user_id, known_as = (found.user_id, found.name) if found else (None, None)
-        mailing = self._code_mail.drawn(email, purpose, user_id=user_id, language=language, name=name or known_as)
+        # Anybody may ask: whoever is known by a name is not to be greeted by what a stranger wrote.
+        mailing = self._code_mail.drawn(email, purpose, user_id=user_id, language=language, name=known_as or name)
         await self._journal.transact(mailing, actor="system")
 
     async def verify_email(self, email: str, code: str, *, address: str) -> Person:

@@ -16,7 +16,7 @@ from mintage.application.transaction import Journal, Transaction, Unavailable
 from mintage.domain.decider import Refusal
 from mintage.domain.registration.decider import REGISTRATION, ChangeProfile, EmailTaken, GrantRole, UsernameTaken
 from mintage.domain.registration.events import Role
-from mintage.projections.people import Person
+from mintage.projections.people import Person, person_by_email
 from mintage.projections.sql import Database
 
 
@@ -64,6 +64,9 @@ class Profiles:
             return before
         email = given.get("email")
         if email is not None:
+            # Before it counts: a mail that is never sent must not use up what its owner may ask for.
+            if await person_by_email(self._db, email) is not None:
+                raise EmailTaken
             await self._limits.code_sent(email, "verification", address)
             mailing = self._code_mail.drawn(
                 email, "verification", user_id=user_id, language=language, name=given.get("name", before.name)

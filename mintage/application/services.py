@@ -1,6 +1,6 @@
 """Everything the two documents are served from, wired by the composition root."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import msgspec
@@ -70,5 +70,5 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     receipts: TransactionReceipts
     terms: Terms
     clock: Callable[[], datetime]
-    ready: Callable[[], bool]
+    ready: Callable[[], Awaitable[bool]]
     """Whether the schema is there and commands are taken."""

@@ -42,9 +42,15 @@ def main(argv: list[str] | None = None) -> int:
     return COULD_NOT_RUN
 
 
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("the name of no directory")
+    return Path(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--data-dir", type=Path, help="where everything is kept (MINTAGE_DATA_DIR, default: data)")
+    common.add_argument("--data-dir", type=_folder, help="where everything is kept (MINTAGE_DATA_DIR, default: data)")
     parser = argparse.ArgumentParser(
         prog="mintage", description="AI images and videos for prepaid credits, on a log to replay."
     )

@@ -29,6 +29,8 @@ from mintage.infra.site import Site
 Asked: TypeAlias = Callable[[Reports, Pool, argparse.Namespace], Awaitable[Report]]
 Content: TypeAlias = AsyncIterator[bytes]
 
+FIRST_ROWS: Final = 1_000
+
 
 async def _statement(reports: Reports, db: Pool, options: argparse.Namespace) -> Report:
     return await reports.statement(await user_id_of(db, options.user), options.as_of, options.since)
@@ -138,19 +140,27 @@ def _sink(output: Path | None) -> Any:
 
 
 async def _as_table(report: Report) -> Content:
-    """For the eye: columns as wide as the first page needs."""
+    """For the eye: columns as wide as the first rows need."""
     scope = msgspec.to_builtins(report.scope)
     yield "".join(f"{name}: {_shown(value)}\n" for name, value in scope.items()).encode()
-    names = report.row.__struct_fields__
+    waiting = [list(report.row.__struct_fields__)]
     widths: list[int] = []
     async for page in report.rows:
-        cells = [[_shown(value) for value in msgspec.to_builtins(row).values()] for row in page]
-        if not widths:
-            widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
-            cells.insert(0, list(names))
-        for row in cells:
-            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            yield f"{line.rstrip()}\n".encode()
+        waiting += [[_shown(value) for value in msgspec.to_builtins(row).values()] for row in page]
+        if widths or len(waiting) > FIRST_ROWS:
+            widths = widths or _widths(waiting)
+            yield _lines(waiting, widths)
+            waiting = []
+    yield _lines(waiting, widths or _widths(waiting))
+
+
+def _widths(rows: list[list[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def _lines(rows: list[list[str]], widths: list[int]) -> bytes:
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "".join(f"{line.rstrip()}\n" for line in lines).encode()
 
 
 def _shown(value: Any) -> str:

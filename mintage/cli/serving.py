@@ -18,6 +18,7 @@ from mintage.application.ports.news import News
 from mintage.bootstrap import running
 from mintage.http.app import create_app
 from mintage.infra.garbage import collect_seldom
+from mintage.infra.repeats import Repeats
 from mintage.infra.settings import Settings
 from mintage.infra.site import site
 from mintage.infra.store import Lost
@@ -43,6 +44,8 @@ def serve(settings: Settings, options: argparse.Namespace) -> int:
                 for number in (signal.SIGINT, signal.SIGTERM):
                     signal.signal(number, server.handle_exit)
                 collect_seldom()
+                if not services.terms.gateways:
+                    _log.warning("there is no gateway: nobody can buy credits, /api/credits/recharge answers 503")
                 _log.info("serving on http://%s:%d, data in %s", shown, port, settings.data_dir)
                 await server.serve(sockets=[listener])
             _log.info("drained and stopped")
@@ -135,5 +138,7 @@ def _listener(settings: Settings) -> "contextlib.closing[socket.socket]":
 
 def _log_to_stderr(settings: Settings) -> None:
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Repeats())
     for chatty in ("uvicorn", "httpx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -22,6 +22,6 @@ class HealthController(Controller):
 
     @route("/ready", http_method=_METHODS)
     async def ready(self, request: Call) -> Json:
-        if request.services.ready():
+        if await request.services.ready():
             return Json(b'{"status":"ready"}')
         return Json(b'{"status":"not ready"}', 503, _SOON)

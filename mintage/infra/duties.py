@@ -5,6 +5,9 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, TypeAlias
 
+from mintage.infra.database import GONE
+from mintage.infra.store import Lost
+
 _log = logging.getLogger(__name__)
 
 RESTART_S: Final = 1.0
@@ -30,6 +33,8 @@ async def _for_ever(duty: Duty) -> None:
     while True:
         try:
             await duty()
+        except (Lost, *GONE) as error:
+            _log.warning("a background duty cannot go on, and starts over: %s: %s", type(error).__name__, error)
         except Exception:  # noqa: BLE001
             _log.exception("a background duty failed and starts over")
         await asyncio.sleep(RESTART_S)

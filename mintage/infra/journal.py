@@ -28,7 +28,7 @@ from mintage.application.transaction import (
 from mintage.domain.decider import Refusal
 from mintage.domain.recorded import Recorded
 from mintage.infra.states import States
-from mintage.infra.store import BEGINNING, Breach, Lost, Needs, Stale, Store
+from mintage.infra.store import BEGINNING, Breach, Full, Lost, Needs, Stale, Store
 
 _log = logging.getLogger(__name__)
 
@@ -232,6 +232,9 @@ class PostgresJournal:
             await self._settle(requests, stale + 1)
         except Breach as breach:
             await self._isolate(requests, breach)
+        except Full as full:
+            _log.error("nothing can be stored: %s", full)
+            self._fail(requests, Unavailable("the database is full"))
         except Lost as lost:
             await self._resolve(requests, stage, lost)
         else:

@@ -5,7 +5,7 @@ A read model whose definition changed is dropped and filled again from the log; 
 
 from hashlib import sha256
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -19,7 +19,8 @@ from mintage.infra.vault import Vault
 from mintage.projections import DROP_VIEWS, FOLLOWED, READ_MODELS, VIEWS
 from mintage.projections.sql import ReadModel
 
-_BOOK = """
+_VIEWS: Final = "views"
+_BOOK: Final = """
 create table if not exists schema_migrations (
     name text primary key, digest text not null, applied_at timestamptz not null default now()
 )"""
@@ -35,6 +36,9 @@ def migrate(conninfo: str, vault: Vault) -> list[str]:
         drop_leftovers(connection)
         applied = [*_log(connection), *_read_models(connection, vault)]
         _check_key(connection, vault)
+        if _done(connection).get(_VIEWS) != _digest(VIEWS):
+            _note(connection, _VIEWS, _digest(VIEWS))
+            applied.append(_VIEWS)
         if applied:
             connection.execute(DROP_VIEWS)
             connection.execute(VIEWS)
@@ -55,7 +59,7 @@ def is_migrated(conninfo: str) -> bool:
         if row is None or not row[0]:
             return False
         done = _done(connection)
-    wanted = {**{name: _digest(sql) for name, sql in _scripts()}, **_read_model_digests()}
+    wanted = {**{name: _digest(sql) for name, sql in _scripts()}, **_read_model_digests(), _VIEWS: _digest(VIEWS)}
     return all(done.get(name) == digest for name, digest in wanted.items())
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 import psycopg
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from psycopg.errors import ProgramLimitExceeded
+from psycopg.errors import DiskFull, ProgramLimitExceeded
 
 from mintage.application.records import Receipt, Record
 from mintage.domain.catalogue import decider_of
@@ -26,7 +26,7 @@ from mintage.infra.codec import decode, encode, owner_of, tag_of
 from mintage.infra.database import CHANNEL, GONE, connect, hang_up
 from mintage.infra.exchange import Exchange, Row
 from mintage.infra.keyring import Changes, KeyRing
-from mintage.infra.store import TAIL_MAX, Breach, Loaded, Lost, Needs, Snapshot, Stale, Tail
+from mintage.infra.store import TAIL_MAX, Breach, Full, Loaded, Lost, Needs, Snapshot, Stale, Tail
 from mintage.infra.vault import Vault
 from mintage.projections.sql import ReadModel, Statement, Value
 
@@ -233,7 +233,7 @@ class PostgresStore:
             raise kind(constraint, f"{type(error).__name__}: {error.diag.message_primary or error}") from None
         except GONE as error:
             await self._drop()
-            raise Lost(f"{type(error).__name__}: {error}") from error
+            raise (Full if isinstance(error, DiskFull) else Lost)(f"{type(error).__name__}: {error}") from error
         except (psycopg.Error, ValueError) as error:
             # ValueError: a text that no encoding takes, or an event that the codec cannot read.
             await self._drop()

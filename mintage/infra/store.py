@@ -58,6 +58,10 @@ class Lost(Exception):
     """The database is out of reach or let go of us; what was being stored may or may not be."""
 
 
+class Full(Lost):
+    """The database answers, and has no room for anything: what was being stored is not."""
+
+
 class Breach(Exception):
     """The database refused the batch and kept nothing of it; ``constraint`` names what was breached."""
 

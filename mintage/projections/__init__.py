@@ -47,7 +47,7 @@ create view credits as
     select user_id as id, user_id, available as balance, created_at, updated_at from credit_accounts;
 create view images as
     select w.work_id as id, w.user_id, t.prompt, t.style, t.transparent, w.file as url,
-        t.charged as credits_used, t.created_at
+        w.credits as credits_used, t.created_at
     from works w join tasks t on t.task_id = w.task_id
     where t.document = 'server' and w.file is not null;
 """

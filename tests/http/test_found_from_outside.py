@@ -1,5 +1,6 @@
 """What somebody found who knew nothing but the documents: each of these was wrong once."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,13 +9,17 @@ import pytest
 from mintage.application.generations import CANCELLED_MESSAGE
 from mintage.application.lifecycle import TIMED_OUT_MESSAGE
 from mintage.application.services import Services
+from mintage.bootstrap import running
 from mintage.http.messages import stored
 from mintage.infra import causes
 from mintage.infra.embedded_postgres import EmbeddedPostgres
 from mintage.infra.sessions import Standings
+from mintage.infra.settings import Settings
+from mintage.infra.site import Site
 from mintage.projections.people import Standing
-from tests.conftest import Token, until
-from tests.infra.kit import one
+from tests.conftest import BASE_URL, VAULT, Mailbox, Token, app_of, until
+from tests.infra.kit import one, through_port
+from tests.infra.proxy import proxy_to
 
 OLD = "abc\u0007def1"
 
@@ -140,3 +145,63 @@ async def test_of_two_idempotency_keys_none_is_chosen(client: httpx.AsyncClient,
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
 async def test_who_watches_may_ask_for_the_status_alone(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.head(path)).status_code == 200
+
+
+async def test_a_server_whose_database_is_away_is_not_ready(conninfo: str, tmp_path: Path) -> None:
+    async with proxy_to(conninfo) as proxy:
+        place = Site(through_port(conninfo, proxy.port), VAULT, None)
+        async with running(Settings(data_dir=tmp_path), place, base_url=lambda: BASE_URL, worker=False) as services:
+            inner = httpx.ASGITransport(app=app_of(services))  # type: ignore[arg-type]
+            async with httpx.AsyncClient(transport=inner, base_url=BASE_URL, timeout=60) as http:
+                assert (await http.get("/health/ready")).status_code == 200
+                proxy.freeze()
+                assert (await http.get("/health/ready")).status_code == 503
+                assert (await http.get("/health/live")).status_code == 200
+                proxy.thaw()
+
+                async def is_ready() -> bool:
+                    return (await http.get("/health/ready")).status_code == 200
+
+                await until(is_ready)
+
+
+async def test_where_nobody_takes_money_that_is_said(conninfo: str, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, sandbox_gateway=False)
+    async with running(settings, Site(conninfo, VAULT, None), base_url=lambda: BASE_URL, worker=False) as services:
+        inner = httpx.ASGITransport(app=app_of(services))  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=inner, base_url=BASE_URL) as http:
+            body = {"username": "ann", "password": "123456"}
+            token = (await http.post("/api/v1/auth/register", json=body)).json()["data"]["token"]
+            order = {"amount": 1, "payment_method": "wechat"}
+            reply = await http.post("/api/credits/recharge", json=order, headers={"Authorization": f"Bearer {token}"})
+    assert (reply.status_code, reply.json()["error"]) == (503, "SERVICE_UNAVAILABLE")
+
+
+async def test_a_strangers_words_do_not_greet_who_has_a_name(client: httpx.AsyncClient, mailbox: Mailbox) -> None:
+    await client.post("/api/auth/register", json={"email": "bob@example.com", "password": "password123", "name": "Bob"})
+    asked = {"email": "bob@example.com", "type": "password_reset", "name": "Send me money"}
+    assert (await client.post("/api/auth/send-verification", json=asked)).is_success
+    assert mailbox[-1].name == "Bob"
+
+
+async def test_an_address_that_is_somebodys_uses_up_none_of_their_codes(
+    client: httpx.AsyncClient, token: Token, mailbox: Mailbox
+) -> None:
+    await client.post("/api/auth/register", json={"email": "bob@example.com", "password": "password123", "name": "Bob"})
+    _, me = await token()
+    taken = await client.put("/api/v1/users/profile", json={"email": "bob@example.com"}, headers=me)
+    assert taken.status_code == 400
+    asked = {"email": "bob@example.com", "type": "password_reset"}
+    assert (await client.post("/api/auth/send-verification", json=asked)).is_success
+    assert [mail.purpose for mail in mailbox] == ["verification", "password_reset"]
+
+
+async def test_the_table_of_images_adds_up_to_what_was_paid(
+    client: httpx.AsyncClient, services: Services, token: Token
+) -> None:
+    _, me = await token()
+    wish = {"prompt": "a cat", "style": "cartoon", "count": 4}
+    made = (await client.post("/api/images/generate", json=wish, headers=me)).json()["data"]
+    rows = await services.db.fetch(dict, "select credits_used from images order by 1 desc")
+    assert made["credits_consumed"] == 10
+    assert [row["credits_used"] for row in rows] == [3, 3, 2, 2]

@@ -321,7 +321,7 @@ async def test_a_bucket_that_refuses_is_named_at_the_start_and_one_that_is_down_
             pass
     s3.fault = "down"
     async with running(settings, site, base_url=lambda: BASE_URL, mailer=mailbox) as services:
-        assert services.ready()
+        assert await services.ready()
 
 
 class Vanishing:

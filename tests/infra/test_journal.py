@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from mintage.domain.recorded import Recorded
 from mintage.infra import journal as module
 from mintage.infra.journal import JournalLimits, PostgresJournal
 from mintage.infra.memory_store import MemoryLog, MemoryStore
-from mintage.infra.store import Loaded, Lost, Needs, Snapshot, Stale, Tail
+from mintage.infra.store import Full, Loaded, Lost, Needs, Snapshot, Stale, Tail
 from tests.conftest import until
 from tests.infra.kit import (
     Gated,
@@ -249,6 +250,22 @@ async def test_the_writer_outlives_whatever_a_batch_does_to_it(log: MemoryLog) -
     user_id = some_id()
     async with journal_on(Broken(MemoryStore(log))) as journal:
         assert isinstance((await outcomes([grant(user_id, 5)], journal))[0], OutcomeUnknown)
+        assert await journal.transact(grant(user_id, 5), actor="test") == 5
+
+
+async def test_what_a_full_database_refuses_was_not_done(log: MemoryLog) -> None:
+    class Filled(Through):
+        async def commit(self, *batch: Any) -> None:
+            if self.calls["commit"] == 0:
+                self.calls["commit"] += 1
+                # As the real one does, which drops its connection.
+                await self.unlock()
+                raise Full("DiskFull: could not extend file")
+            await super().commit(*batch)
+
+    user_id = some_id()
+    async with journal_on(Filled(MemoryStore(log))) as journal:
+        assert isinstance((await outcomes([grant(user_id, 5)], journal))[0], Unavailable)
         assert await journal.transact(grant(user_id, 5), actor="test") == 5
 
 

@@ -11,6 +11,7 @@ from mintage.application.ledger import Consumption
 from mintage.application.receipts import TransactionReceipt
 from mintage.application.recharges import Recharged
 from mintage.application.refusals import RateLimited, TransactionUnknown
+from mintage.application.transaction import Unavailable
 from mintage.domain.credits.decider import InsufficientCredits
 from mintage.domain.fields import InvalidFields, Reason, is_blank
 from mintage.http import messages
@@ -101,6 +102,8 @@ class CreditController(Controller):
         """``amount`` is in whole yuan."""
         caller, raw, services = await request.caller(), await request.raw(), request.services
         asked = RECHARGE.read(raw)
+        if not services.terms.gateways:
+            raise Unavailable("there is no gateway to pay by")
         if asked.payment_method not in services.terms.gateways:
             raise InvalidFields({"payment_method": Reason("one_of", choices=services.terms.gateways)})
         await services.limits.recharged(caller.user_id, request.address)
