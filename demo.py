@@ -182,7 +182,10 @@ def watch(story: Story) -> None:
     step("What a film would cost is asked first; then it is watched until it is done")
     parameters = {"duration": 5}
     quote = story.ask("POST", "/api/v1/generate/quote", {"task_type": "text2video", "parameters": parameters})["data"]
-    say(f"{quote['price']} credits, done in about {quote['estimated_seconds']} s; {quote['available']} are there")
+    # It is learned from films that were made: of the first nobody knows.
+    seconds = quote["estimated_seconds"]
+    how_long = "nobody knows yet how long it takes" if seconds is None else f"done in about {seconds} s"
+    say(f"{quote['price']} credits, {how_long}; {quote['available']} are there")
     body = {"prompt": "a cat playing with a ball", "parameters": parameters}
     task = story.ask("POST", "/api/v1/generate/text-to-video", body)["data"]
     ended = False
