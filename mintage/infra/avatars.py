@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from PIL import ImageOps
 
+from mintage.application.transaction import Unavailable
 from mintage.domain.fields import InvalidFields, Reason
 from mintage.infra.pictures import NotTaken, unpacked, upright
 from mintage.infra.storage import Media, in_filing
@@ -40,7 +41,10 @@ class AvatarFolder:
         key = f"avatars/{user_id}/{self._new_id()}.webp"
         async with self._turn:
             square = await asyncio.to_thread(squared, content)
-        await in_filing(self._media.write, key, square)
+        try:
+            await in_filing(self._media.write, key, square)
+        except OSError as error:
+            raise Unavailable("the picture could not be stored") from error
         return key
 
     def own(self, user_id: str, url: str) -> str:

@@ -96,6 +96,18 @@ async def test_a_store_that_does_not_remove_the_old_avatar_leaves_the_new_one(
     assert (await client.get(reply.json()["data"]["avatar_url"])).status_code == 200
 
 
+async def test_where_there_is_no_room_for_a_picture_that_is_said(
+    client: httpx.AsyncClient, token: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(MediaFolder, "write", full)
+    _, me = await token()
+    reply = await client.post(PATH, files={"avatar": ("me", picture())}, headers=me)
+    assert (reply.status_code, reply.json()["code"]) == (503, 503)
+
+
 async def test_of_many_uploads_at_once_one_is_kept(client: httpx.AsyncClient, token: Token, settings: Settings) -> None:
     _, me = await token()
     sent = (client.post(PATH, files={"avatar": ("me", picture())}, headers=me) for _ in range(12))

@@ -60,7 +60,7 @@ class Avatars(Protocol):
     async def store(self, user_id: str, content: bytes) -> str:
         """Keep a picture as a square without anything but its pixels; returns its storage key, ``avatars/…``.
 
-        Raises ``InvalidFields`` unless it is a PNG, JPEG or WebP.
+        Raises ``InvalidFields`` unless it is a PNG, JPEG or WebP, ``Unavailable`` if there is no room for it.
         """
         ...
 
