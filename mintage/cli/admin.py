@@ -11,7 +11,7 @@ from uuid import UUID
 
 from mintage.application.adjustments import Adjusted, Wish
 from mintage.application.services import Services
-from mintage.cli.database import found_site
+from mintage.cli.database import existing_site
 from mintage.domain.credits.decider import InsufficientCredits
 from mintage.domain.fields import InvalidFields
 from mintage.domain.registration.decider import PersonUnknown
@@ -55,7 +55,7 @@ def run_grant_role(settings: Settings, options: argparse.Namespace) -> int:
             user_id = await user_id_of(services.db, options.user)
             return await services.profiles.grant_role(user_id, options.role, actor=OPERATOR)
 
-    with found_site(settings) as place:
+    with existing_site(settings) as place:
         try:
             person = asyncio.run(run())
         except PersonUnknown:
@@ -101,7 +101,7 @@ def run_adjust(settings: Settings, options: argparse.Namespace) -> int:
             assert adjusted is not None
             return adjusted
 
-    with found_site(settings) as place:
+    with existing_site(settings) as place:
         try:
             adjusted = asyncio.run(run())
         except PersonUnknown:
@@ -147,7 +147,7 @@ def run_erase(settings: Settings, options: argparse.Namespace) -> int:
         async with _services(settings, place) as services:
             await services.erasure.erase(str(options.user), actor=OPERATOR)
 
-    with found_site(settings) as place:
+    with existing_site(settings) as place:
         try:
             asyncio.run(run())
         except PersonUnknown:

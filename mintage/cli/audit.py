@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from mintage.cli import reconcile, reports, verify
-from mintage.cli.database import existing_site
+from mintage.cli.database import readable_site
 from mintage.infra.database import connect_sync
 from mintage.infra.seal.sealer import signer_of
 from mintage.infra.settings import Settings, secrets_of
@@ -23,6 +23,6 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def run_key(settings: Settings, _: argparse.Namespace) -> int:
-    with existing_site(settings) as place, connect_sync(place.conninfo) as connection:
+    with readable_site(settings) as place, connect_sync(place.conninfo) as connection:
         print(signer_of(connection, secrets_of(settings).seal).text)
     return 0

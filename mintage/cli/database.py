@@ -18,7 +18,7 @@ class NotReadable(Exception):
 
 
 @contextmanager
-def found_site(settings: Settings) -> Iterator[Site]:
+def existing_site(settings: Settings) -> Iterator[Site]:
     """For what is done to a database: a site that is there, so that a wrong directory makes no new one.
 
     Raises ``NotReadable``.
@@ -30,9 +30,9 @@ def found_site(settings: Settings) -> Iterator[Site]:
 
 
 @contextmanager
-def existing_site(settings: Settings) -> Iterator[Site]:
+def readable_site(settings: Settings) -> Iterator[Site]:
     """For what only reads: the site as it is found, neither made nor migrated. Raises ``NotReadable``."""
-    with found_site(settings) as place:
+    with existing_site(settings) as place:
         # A migration fills read models anew, and with that would hide what an audit is to find.
         if not is_migrated(place.conninfo):
             raise NotReadable("this database is not at this program's schema; run `mintage migrate`")
@@ -55,7 +55,7 @@ def run_migrate(settings: Settings, _: argparse.Namespace) -> int:
 
 
 def run_rebuild(settings: Settings, options: argparse.Namespace) -> int:
-    with found_site(settings) as place:
+    with existing_site(settings) as place:
         migrate(place.conninfo, place.vault)
         done = rebuild(place.conninfo, place.vault, READ_MODELS[options.name], progress=show_progress)
     print(f"{done.name}: made again from {counted(done.events, 'event')}")

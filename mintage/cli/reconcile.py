@@ -13,7 +13,7 @@ import msgspec
 from mintage.application.reconciliation import Movement, Period, Reconciled, reconcile
 from mintage.application.tables import FORMULA
 from mintage.cli.admin import moment
-from mintage.cli.database import counted, existing_site
+from mintage.cli.database import counted, readable_site
 from mintage.infra.gateways import GATEWAYS
 from mintage.infra.payments import booked
 from mintage.infra.settings import Settings
@@ -53,7 +53,7 @@ def run_reconcile(settings: Settings, options: argparse.Namespace) -> int:
         print("mintage: --from has to be before --to", file=sys.stderr)
         return 2
     layout = Layout(options.zone or ZONES[options.gateway], options.columns, options.types)
-    with existing_site(settings) as place:
+    with readable_site(settings) as place:
         try:
             found = reconcile(
                 read_statement(options.file, layout), partial(booked, place.conninfo, options.gateway, period), period

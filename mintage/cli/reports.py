@@ -17,7 +17,7 @@ from mintage.application.reports import Report, Reports
 from mintage.application.tables import TABLES
 from mintage.application.transaction import Unavailable
 from mintage.cli.admin import moment, told, user_id_of
-from mintage.cli.database import existing_site
+from mintage.cli.database import readable_site
 from mintage.domain.fields import InvalidFields
 from mintage.domain.registration.decider import PersonUnknown
 from mintage.infra.clock import utc_now
@@ -82,7 +82,7 @@ def add_to(audits: Any, common: argparse.ArgumentParser) -> None:
 def run_report(settings: Settings, options: argparse.Namespace) -> int:
     if options.format == "parquet" and options.output is None and sys.stdout.isatty():
         return _failed("a terminal cannot show a Parquet file: say --output FILE")
-    with existing_site(settings) as place:
+    with readable_site(settings) as place:
         try:
             asyncio.run(_write(place, options))
         except PersonUnknown:

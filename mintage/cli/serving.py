@@ -6,6 +6,7 @@ import contextlib
 import logging
 import signal
 import socket
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_network
 from pathlib import Path
 from types import FrameType
@@ -18,11 +19,10 @@ from mintage.application.ports.news import News
 from mintage.bootstrap import running
 from mintage.http.app import create_app
 from mintage.infra.garbage import collect_seldom
-from mintage.infra.repeats import Repeats
+from mintage.infra.log_lines import Repeats
 from mintage.infra.settings import Settings
 from mintage.infra.site import site
 from mintage.infra.store import Lost
-from mintage.projections.sql import Database
 
 HEARTBEAT_S: Final = 5.0
 
@@ -103,7 +103,7 @@ def work(settings: Settings, options: argparse.Namespace) -> int:
                 _log.info("working on the tasks of %s", settings.data_dir)
                 while not stop.is_set():
                     if options.heartbeat is not None:
-                        await _beat(options.heartbeat, services.db)
+                        await _beat(options.heartbeat, services.ready)
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(HEARTBEAT_S):
                             await stop.wait()
@@ -113,14 +113,12 @@ def work(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-async def _beat(heartbeat: Path, db: Database) -> None:
+async def _beat(heartbeat: Path, ready: Callable[[], Awaitable[bool]]) -> None:
     """Show whoever watches a process without a port that it runs and reaches the database."""
-    try:
-        await db.fetch_one(dict, "select 1 as reached")
-    except Lost as error:
-        _log.warning("no heartbeat, the database is out of reach: %s", error)
-    else:
+    if await ready():
         await asyncio.to_thread(heartbeat.touch)
+    else:
+        _log.warning("no heartbeat: the database does not answer")
 
 
 def _listener(settings: Settings) -> "contextlib.closing[socket.socket]":

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from mintage.cli.database import NotReadable, counted, existing_site
+from mintage.cli.database import NotReadable, counted, readable_site
 from mintage.domain.credits.postings import Posting
 from mintage.infra.audit import Difference, Findings, verify
 from mintage.infra.database import connect_sync
@@ -52,7 +52,7 @@ def run_verify(settings: Settings, options: argparse.Namespace) -> int:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     collect_seldom()
     began = time.monotonic()
-    with existing_site(settings) as place:
+    with readable_site(settings) as place:
         checkpoints, wrong = _checkpoints(settings, place.conninfo, options)
         with _Bar() as bar:
             findings = verify(

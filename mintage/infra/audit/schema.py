@@ -41,8 +41,9 @@ union all select 'type', typname, '' from pg_type
     where typnamespace = 'public'::regnamespace and typtype <> 'c' and typelem = 0
 union all select 'cast', concat_ws(' as ', castsource::regtype, casttarget::regtype), ''
     from pg_cast where oid >= 16384"""
-_HARMLESS: Final = {"relation", "column", "constraint", "index", "view"}
-"""What an operator may add, and is not asked when one of our tables is."""
+_OF_A_TABLE: Final = {"column", "constraint"}
+_HARMLESS: Final = _OF_A_TABLE | {"relation", "index", "view"}
+"""What an operator may add without a difference, but for what is of one of our own tables."""
 _MAJOR: Final = 10_000
 
 
@@ -60,7 +61,7 @@ def compare_schemas(served: psycopg.Connection[Any], ours: psycopg.Connection[An
             differences.report("schema", 0, f"{kind} {name} is not as this program makes it")
     tables = {name for kind, name in wanted if kind == "relation"}
     for kind, name in sorted(there.keys() - wanted.keys()):
-        if kind not in _HARMLESS or (kind in {"column", "constraint"} and name.partition(".")[0] in tables):
+        if kind not in _HARMLESS or (kind in _OF_A_TABLE and name.partition(".")[0] in tables):
             differences.report("schema", 0, f"the database has {kind} {name}, which this program does not make")
     return differences
 

@@ -6,10 +6,10 @@ from io import StringIO
 
 import pytest
 
-from mintage.infra import repeats
-from mintage.infra.repeats import AGAIN_S, Repeats
+from mintage.infra import log_lines
+from mintage.infra.log_lines import AGAIN_S, Repeats
 
-_log = logging.getLogger("tests.repeats")
+_log = logging.getLogger("tests.log_lines")
 
 
 class Log:
@@ -60,7 +60,7 @@ def test_anything_else_is_said_at_once(log: Log) -> None:
 
 
 def test_memory_is_bounded(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repeats, "KEPT_MAX", 3)
+    monkeypatch.setattr(log_lines, "KEPT_MAX", 3)
     for number in range(4):
         _log.warning("%d", number)
     _log.warning("0")
