@@ -26,6 +26,7 @@ from mintage.infra.follower import follow_once
 from mintage.infra.gateways import SandboxGateway
 from mintage.infra.identifiers import new_id
 from mintage.infra.log_reader import head
+from mintage.infra.migrate import migrate
 from mintage.infra.rebuild import fill
 from mintage.infra.seal.notes import Checkpoint, read_notes
 from mintage.infra.seal.sealer import Sealing, signer_of
@@ -148,6 +149,27 @@ def database(server: str, prefix: str, template: str = "template0") -> Iterator[
             yield on_database(server, name)
         finally:
             connection.execute(f"drop database {name} with (force)".encode())
+
+
+class Sealed(msgspec.Struct):
+    """The database with the story, to be copied, what was signed of it, and what audits the copies."""
+
+    server: str
+    template: str
+    checkpoints: list[Checkpoint]
+    audit: Audit
+
+
+@contextmanager
+def sealed_story(server: str, folder: Path) -> Iterator[Sealed]:
+    """A story that agrees and was sealed three times."""
+    with auditing(server, folder / "state") as audit, database(server, "story") as conninfo:
+        migrate(conninfo, VAULT)
+        story(conninfo, folder / "checkpoints")
+        signed = checkpoints(conninfo, folder / "checkpoints")
+        assert audit(conninfo, checkpoints=signed).differences == []
+        assert len({note.size for note in signed}) == 3
+        yield Sealed(server, one(conninfo, "select current_database()"), signed, audit)
 
 
 def tamper(conninfo: str, *statements: str) -> None:

@@ -1,7 +1,7 @@
 """A hundred random corruptions of a stored log and of what is served from it: each is found, and where it was made."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -12,12 +12,8 @@ import pytest
 from mintage.infra.audit import Findings
 from mintage.infra.audit.tables import ORIGINS
 from mintage.infra.chain import event_hash
-from mintage.infra.embedded_postgres import EmbeddedPostgres
-from mintage.infra.migrate import migrate
-from mintage.infra.seal.notes import Checkpoint
 from mintage.projections import READ_MODELS
-from tests.conftest import VAULT
-from tests.infra.audit_kit import Audit, auditing, checkpoints, database, rehash, shown, story, tamper
+from tests.infra.audit_kit import Sealed, database, rehash, shown, tamper
 from tests.infra.kit import one, rows, run_sql, some_id
 
 ROUNDS: Final = 3
@@ -52,27 +48,6 @@ class Stored(msgspec.Struct, frozen=True):
     @property
     def place(self) -> Place:
         return Place(self.stream, self.version)
-
-
-class Sealed(msgspec.Struct):
-    """The database with the story, to be copied, what was signed of it, and what audits the copies."""
-
-    server: str
-    template: str
-    checkpoints: list[Checkpoint]
-    audit: Audit
-
-
-@pytest.fixture(scope="module")
-def sealed(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sealed]:
-    folder = tmp_path_factory.mktemp("corruptions")
-    with auditing(postgres.conninfo, folder / "state") as audit, database(postgres.conninfo, "story") as conninfo:
-        migrate(conninfo, VAULT)
-        story(conninfo, folder / "checkpoints")
-        signed = checkpoints(conninfo, folder / "checkpoints")
-        assert audit(conninfo, checkpoints=signed).differences == []
-        assert len({one.size for one in signed}) == 3
-        yield Sealed(postgres.conninfo, one(conninfo, "select current_database()"), signed, audit)
 
 
 def events(conninfo: str, where: str = "true") -> list[Stored]:

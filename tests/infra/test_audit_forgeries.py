@@ -9,26 +9,14 @@ import pytest
 
 from mintage.domain.credits.decider import CREDITS
 from mintage.infra.embedded_postgres import EmbeddedPostgres
-from mintage.infra.migrate import migrate
 from mintage.infra.seal.merkle import HASH, TILE
-from tests.conftest import VAULT
-from tests.infra.audit_kit import Audit, auditing, checkpoints, database, follow, refill, rehash, shown, story
+from tests.infra.audit_kit import Audit, Sealed, auditing, database, follow, refill, rehash, shown
 from tests.infra.kit import consume, grant, journal_on, one, outcomes, rows, run_sql, some_id
-from tests.infra.test_audit_corruptions import Place, Sealed, Stored, change, events
+from tests.infra.test_audit_corruptions import Place, Stored, change, events
 
 LONG_AGO: Final = "2020-01-01T00:00:00Z"
 Forgery = Callable[[str], Place]
 """Does something to the log; returns what must be named."""
-
-
-@pytest.fixture(scope="module")
-def sealed(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sealed]:
-    folder = tmp_path_factory.mktemp("forgeries")
-    with auditing(postgres.conninfo, folder / "state") as audit, database(postgres.conninfo, "story") as conninfo:
-        migrate(conninfo, VAULT)
-        story(conninfo, folder / "checkpoints")
-        signed = checkpoints(conninfo, folder / "checkpoints")
-        yield Sealed(postgres.conninfo, one(conninfo, "select current_database()"), signed, audit)
 
 
 def forge(conninfo: str, event: Stored, envelope: dict[str, Any] | None = None, **data: Any) -> Place:

@@ -1,21 +1,16 @@
 """Who may change the schema can have a query answered as the rows do not say: an audit looks at the schema, too."""
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
 
 from mintage.infra.audit.findings import Differences
 from mintage.infra.audit.tables import _DIGESTS, Comparison
-from mintage.infra.embedded_postgres import EmbeddedPostgres
-from mintage.infra.migrate import migrate
 from mintage.infra.rebuild import rebuild
 from mintage.projections import READ_MODELS
 from mintage.projections.postings import POSTINGS
 from tests.conftest import VAULT
-from tests.infra.audit_kit import auditing, checkpoints, database, shown, story
-from tests.infra.kit import one, run_sql
-from tests.infra.test_audit_corruptions import Sealed
+from tests.infra.audit_kit import Sealed, database, shown
+from tests.infra.kit import run_sql
 
 LIAR = """create function public.convert_to(text, text) returns bytea language sql stable as
     $$ select pg_catalog.convert_to($1, 'UTF8'::name) $$"""
@@ -68,16 +63,6 @@ CHANGES = {
     ),
     "a column": (["alter table holds add more text"], "the database has column holds.more"),
 }
-
-
-@pytest.fixture(scope="module")
-def sealed(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sealed]:
-    folder = tmp_path_factory.mktemp("schemas")
-    with auditing(postgres.conninfo, folder / "state") as audit, database(postgres.conninfo, "story") as conninfo:
-        migrate(conninfo, VAULT)
-        story(conninfo, folder / "checkpoints")
-        signed = checkpoints(conninfo, folder / "checkpoints")
-        yield Sealed(postgres.conninfo, one(conninfo, "select current_database()"), signed, audit)
 
 
 @pytest.mark.parametrize(("changes", "said"), CHANGES.values(), ids=list(CHANGES))
